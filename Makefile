@@ -1,0 +1,70 @@
+# `make up` starts a hub, `make test` runs every test this machine can run, `make help` lists the rest.
+
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GROUPS := unit local
+PORT ?=
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+NEWS := sed -u '/^\(Ignoring\|Looking\|Requirement already\|  Preparing\) /d'  # pip's progress without what nobody asked
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help up venv dev test $(GROUPS:%=test-%) lint format lock docs clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
+	@echo "  make test-GROUP      one group of tests: $(GROUPS)"
+
+up: $(VENV)/.cli  ## a hub on this machine, in the foreground (PORT=8123 for another port)
+	@$(BIN)/hubfleet up --yes $(if $(PORT),--port $(PORT))
+
+venv: $(VENV)/.cli  ## .venv with the hubfleet command (PYTHON=python3.13 for another interpreter)
+	@echo "Ready: $(BIN)/hubfleet"
+
+dev: $(VENV)/.dev  ## .venv with what tests and checks need as well
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "$(PYTHON) is not installed. Try: apt install python3 python3-venv python3-pip"; exit 1; }
+	@$(PYTHON) scripts/check_python.py
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.cli: requirements/cli.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the hubfleet command needs (about 20 MB) ..."
+	@$(PIP) --require-hashes -r requirements/cli.txt | $(NEWS)
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.cli
+	@echo "Installing what the tests need (about 150 MB) ..."
+	@$(PIP) --require-hashes -r requirements/dev.txt | $(NEWS)
+	@touch $@
+
+test: $(VENV)/.dev  ## every test this machine can run; what it cannot is listed by name and reason
+	@$(PYTEST) $(GROUPS:%=tests/%)
+
+$(GROUPS:%=test-%): test-%: $(VENV)/.dev
+	@$(PYTEST) tests/$*
+
+lint: $(VENV)/.dev  ## format, style, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev  ## rewrite the files in the project's format
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.cli  ## write all lock files anew (UPGRADE=1 for newer versions)
+	@UPGRADE=$(UPGRADE) scripts/lock.sh
+
+docs: $(VENV)/.cli  ## write the generated reference pages
+	$(BIN)/python -m hubfleet.config.schema docs/reference
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
