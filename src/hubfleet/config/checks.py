@@ -1,0 +1,59 @@
+"""Checks that single settings cannot make: names that refer to each other, and files that must exist.
+
+They work on plain data, so that they run, and are reported, together with every other mistake of a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hubfleet.config.document import Place, leaves
+from hubfleet.config.fields import nearest
+
+Finding = tuple[Place, str, str | None]
+"""A place, what is wrong there, and what to write."""
+
+
+def empty_values(data: dict[str, Any]) -> Iterator[Finding]:
+    """Keys without a value."""
+    for place, value in leaves(data):
+        if value is None:
+            yield place, "has no value", "write one, or remove the line"
+
+
+def references(data: dict[str, Any]) -> Iterator[Finding]:
+    """Names of groups that no group has."""
+    groups = _at(data, "groups", dict)
+    for key, profile in _at(data, "servers.profiles", dict).items():
+        named = profile.get("groups") if isinstance(profile, dict) else None
+        for index, name in enumerate(named if isinstance(named, list) else []):
+            if isinstance(name, str) and name not in groups:
+                close = nearest(name, groups)
+                what = f"no group `{name}`" + (f": did you mean `{close}`?" if close else "")
+                yield (
+                    ("servers", "profiles", key, "groups", str(index)),
+                    what,
+                    f"groups: {{{name}: {{members: [...]}}}}",
+                )
+
+
+def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
+    """Files and directories named in the configuration that are not on this machine, relative to `base`."""
+    wanted: list[tuple[str, str, Callable[[str], bool]]] = [
+        ("servers.requirements", "file", os.path.isfile),
+        ("storage.homes.skeleton", "directory", os.path.isdir),
+    ]
+    for path, kind, exists in wanted:
+        name = _at(data, path, str)
+        if name and "\0" not in name and not exists(os.path.join(base, name)):
+            yield tuple(path.split(".")), f"`{name}` is not a {kind} beside this file", f"ls -l {base / name}"
+
+
+def _at(data: Any, path: str, kind: type[Any]) -> Any:
+    """The value at a dotted path, or an empty one when there is none of this kind."""
+    for key in path.split("."):
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, kind) else kind()

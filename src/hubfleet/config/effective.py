@@ -1,0 +1,174 @@
+"""What one user gets: servers < groups in file order < user < chosen profile. Maps merge, lists replace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hubfleet.config.document import Place
+from hubfleet.config.fields import nearest, valid_user
+from hubfleet.config.models import Config, User
+from hubfleet.config.paths import Mount
+from hubfleet.config.servers import Profile, ServerOptions
+from hubfleet.errors import ConfigError
+from hubfleet.units import Bytes, Cores, Duration
+
+
+@dataclass(frozen=True)
+class Effective:
+    """The options of one user's server. None: no limit. Mounts have their variables replaced."""
+
+    memory_limit: Bytes | None
+    memory_guarantee: Bytes | None
+    cpu_limit: Cores | None
+    cpu_guarantee: Cores | None
+    processes: int | None
+    stop_after_idle: Duration | Literal["never"]
+    environment: dict[str, str]
+    default_url: str
+    mounts: tuple[Mount, ...]
+    groups: tuple[str, ...]
+    profile: str | None
+
+
+@dataclass(frozen=True)
+class ExplainRow:
+    """One setting as a user gets it. source: "hubfleet.yaml:12 (groups.staff)" or "default"."""
+
+    path: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class _Layer:
+    options: ServerOptions
+    options_at: Place
+    mounts: tuple[Mount, ...] | None
+    mounts_at: Place
+    label: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    value: Any
+    place: Place
+    label: str
+
+
+_OPTIONS: dict[Place, Callable[[ServerOptions], Any]] = {
+    ("memory", "limit"): lambda options: options.memory.limit,
+    ("memory", "guarantee"): lambda options: options.memory.guarantee,
+    ("cpu", "limit"): lambda options: options.cpu.limit,
+    ("cpu", "guarantee"): lambda options: options.cpu.guarantee,
+    ("processes",): lambda options: options.processes,
+    ("stop_after_idle",): lambda options: options.stop_after_idle,
+    ("default_url",): lambda options: options.default_url,
+}
+_MOUNTS = ("storage", "mounts")
+
+
+def effective(config: Config, user: str, profile: str | None = None) -> Effective:
+    """The options of `user`'s server, with the chosen profile if one is named.
+
+    Raises ConfigError for an invalid user name, and for a profile that is unknown or not for this user.
+    """
+    user = valid_user(user)
+    found = _resolve(config, user, profile)
+    return Effective(
+        memory_limit=found["memory", "limit"].value,
+        memory_guarantee=found["memory", "guarantee"].value,
+        cpu_limit=found["cpu", "limit"].value,
+        cpu_guarantee=found["cpu", "guarantee"].value,
+        processes=found["processes",].value,
+        stop_after_idle=found["stop_after_idle",].value,
+        environment={place[1]: item.value for place, item in found.items() if place[0] == "environment"},
+        default_url=found["default_url",].value,
+        mounts=tuple(mount.expand(user, config.hub) for mount in found[_MOUNTS].value),
+        groups=groups_of(config, user),
+        profile=profile,
+    )
+
+
+def groups_of(config: Config, user: str) -> tuple[str, ...]:
+    """The names of the user's groups, in file order."""
+    return tuple(name for name, group in config.groups.items() if user in group.members)
+
+
+def visible_profiles(config: Config, user: str) -> list[tuple[str, Profile]]:
+    """The profiles that the user may choose, with their keys, in file order."""
+    mine = set(groups_of(config, valid_user(user)))
+    return [(key, item) for key, item in config.servers.profiles.items() if not item.groups or mine & set(item.groups)]
+
+
+def explain(config: Config, user: str, profile: str | None = None) -> list[ExplainRow]:
+    """Every option of the user's server, its value and the line that decided it. Raises as `effective`."""
+    user = valid_user(user)
+    rows = [ExplainRow("groups", ", ".join(groups_of(config, user)) or "none", _source(config, ("groups",), ""))]
+    for place, item in _resolve(config, user, profile).items():
+        path = ".".join(place if place == _MOUNTS else ("servers", *place))
+        rows.append(ExplainRow(path, _shown(item.value), _source(config, item.place, item.label)))
+    return rows
+
+
+def _resolve(config: Config, user: str, profile: str | None) -> dict[Place, _Found]:
+    """For each option the last layer that sets it; for mounts too; environment variables one by one."""
+    found: dict[Place, _Found] = {}
+    for layer in _layers(config, user, profile):
+        for place, get in _OPTIONS.items():
+            value = get(layer.options)
+            if value is not None or place not in found:
+                found[place] = _Found(value, (*layer.options_at, *place), layer.label)
+        for name, value in layer.options.environment.items():
+            found["environment", name] = _Found(value, (*layer.options_at, "environment", name), layer.label)
+        if layer.mounts is not None:
+            found[_MOUNTS] = _Found(layer.mounts, layer.mounts_at, layer.label)
+    _cap(found, "memory")
+    _cap(found, "cpu")
+    return found
+
+
+def _layers(config: Config, user: str, profile: str | None) -> list[_Layer]:
+    layers = [_Layer(config.servers, ("servers",), config.storage.mounts, _MOUNTS, "")]
+    parts: list[tuple[Place, User]] = [(("groups", name), config.groups[name]) for name in groups_of(config, user)]
+    if user in config.users:
+        parts.append((("users", user), config.users[user]))
+    for place, part in parts:
+        layers.append(
+            _Layer(part.servers, (*place, "servers"), part.storage.mounts, (*place, *_MOUNTS), ".".join(place))
+        )
+    if profile is not None:
+        at = ("servers", "profiles", profile)
+        layers.append(_Layer(_chosen(config, user, profile), at, None, at, f"profiles.{profile}"))
+    return layers
+
+
+def _chosen(config: Config, user: str, profile: str) -> Profile:
+    visible = dict(visible_profiles(config, user))
+    if profile in visible:
+        return visible[profile]
+    close = nearest(profile, visible)
+    what = f"no profile `{profile}` for {user}" + (f": did you mean `{close}`?" if close else "")
+    raise ConfigError(what, where=config.where("servers.profiles"), remedy=" or ".join(visible) or "no profile")
+
+
+def _cap(found: dict[Place, _Found], resource: str) -> None:
+    # A group may lower the limit below the guarantee that everybody has.
+    limit, guarantee = found[resource, "limit"], found[resource, "guarantee"]
+    if limit.value is not None and guarantee.value is not None and guarantee.value > limit.value:
+        found[resource, "guarantee"] = limit
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value) or "none"
+    return "not set" if value is None else str(value)
+
+
+def _source(config: Config, place: Place, label: str) -> str:
+    origin = config._provenance.origin(place)
+    if origin is None or config.file is None:
+        return "default"
+    labels = ", ".join(part for part in (origin.part, label) if part)
+    return f"{config.file.name}:{origin.line}" + (f" ({labels})" if labels else "")

@@ -1,0 +1,210 @@
+"""The settings of a hub, as frozen models. The reference page is made of the descriptions and examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    PrivateAttr,
+    model_validator,
+)
+
+from hubfleet.config.fields import (
+    Address,
+    BadValue,
+    Engine,
+    HubName,
+    Key,
+    PathBeside,
+    Port,
+    UserName,
+)
+from hubfleet.config.inherit import Provenance
+from hubfleet.config.paths import HomesPath, Mount, MountText
+from hubfleet.config.section import Section, setting
+from hubfleet.config.servers import ServerOptions, Servers
+
+
+def _password(raw: object) -> object:
+    if raw != "file":
+        # What stands here may be the password itself: it is not repeated.
+        raise BadValue("the only value is `file`", "password: file; the password itself goes to hubfleet.secrets.yaml")
+    return raw
+
+
+def _own_targets(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    targets = [mount.container for mount in mounts]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise BadValue(f"two mounts at `{target}`", "a place of its own for each")
+    return mounts
+
+
+def _homes_or_none(raw: object) -> object:
+    if isinstance(raw, str):
+        if raw != "none":
+            raise BadValue(f"`{raw}` is not a setting for homes", "homes: {path: /srv/homes}, or homes: none")
+        return None
+    return raw
+
+
+Mounts = Annotated[tuple[MountText, ...], AfterValidator(_own_targets)]
+
+
+class Listen(Section):
+    """Where the hub answers."""
+
+    address: Address = setting("127.0.0.1", "Address to listen on.", "0.0.0.0")
+    port: Port = setting(8000, "TCP port to listen on.", 8080)
+
+
+class Allow(Section):
+    """Who may sign up and enter, admins aside."""
+
+    users: tuple[UserName, ...] = setting((), "Login names.", ["ada", "ben"])
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Allow:
+        if not self.users:
+            raise BadValue(
+                "nobody could log in",
+                "name users under login.allow.users, or remove login.allow to let in everybody who knows "
+                "the class password",
+            )
+        return self
+
+
+class Login(Section):
+    """How users prove who they are: exactly one of `password` and `signup`."""
+
+    password: Annotated[Literal["file"], BeforeValidator(_password)] | None = setting(
+        None,
+        "`file`: whoever knows the class password, which is in the secrets file, may choose a name.",
+        "file",
+    )
+    signup: Literal["approval"] | None = setting(
+        None, "`approval`: users sign up with a password of their own; an admin lets them in.", "approval"
+    )
+    admins: tuple[UserName, ...] = setting(
+        ("admin",), "Login names of those who run the hub; they may always enter.", ["profx"]
+    )
+    allow: Allow | None = setting(
+        None, "Narrows who may enter. Without it, everybody who passes the login.", {"users": ["ada"]}
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Login:
+        if self.password and self.signup:
+            raise BadValue(
+                "`password` and `signup` exclude each other",
+                "keep one (in a hub that inherits it, `password: null`)",
+            )
+        if not self.password and not self.signup:
+            raise BadValue("nobody could log in", "login: {password: file} or login: {signup: approval}")
+        if self.signup and not self.admins:
+            raise BadValue("nobody could approve those who sign up", "admins: [profx]")
+        return self
+
+
+class Homes(Section):
+    """Home directories."""
+
+    path: HomesPath | None = setting(
+        None, "Directory that holds them. Default: inside the hub's state directory.", "/srv/hubfleet/homes"
+    )
+    skeleton: PathBeside | None = setting(
+        None, "Directory, relative to this file, whose content every new home gets.", "skel"
+    )
+
+
+class Storage(Section):
+    """What servers find on disk."""
+
+    homes: Annotated[
+        Homes | None,
+        BeforeValidator(_homes_or_none, json_schema_input_type=Homes | Literal["none"]),
+        PlainSerializer(lambda homes: "none" if homes is None else homes),
+    ] = setting(Homes(), "Home directories, or the word `none`: nothing is kept.", {"skeleton": "skel"}, "none")
+    mounts: Mounts = setting(
+        (),
+        "Host directories in servers, `host:container:ro|rw`. Variables: {username}, {hub}.",
+        ["/srv/published:/srv/published:ro", "/work/{username}:/work:rw"],
+    )
+
+
+class PartStorage(Section):
+    """What a group or a user finds on disk instead."""
+
+    mounts: Mounts | None = setting(None, "Replaces `storage.mounts`.", ["/srv/staff:/srv/staff:rw"])
+
+
+class User(Section):
+    """What differs for one user."""
+
+    servers: ServerOptions = setting(ServerOptions(), "Server options that differ.", {"cpu": {"limit": 4}})
+    storage: PartStorage = setting(PartStorage(), "Storage that differs.", {"mounts": []})
+
+
+class Group(User):
+    """People, and what differs for them. Of a user's groups, the one that stands last in the file wins."""
+
+    members: tuple[UserName, ...] = setting((), "Login names.", ["ta1", "ta2"])
+
+
+class Config(Section):
+    """One hub, complete. Built by `load`, `default_config` or `from_dump`."""
+
+    hub: HubName = setting(
+        ..., "Name of the hub: project, instance and tenant joined by dots, or one word.", "physics101"
+    )
+    engine: Engine = setting("local", "Where user servers run. This release: `local`, this machine.", "local")
+    listen: Listen = setting(Listen(), "Where the hub answers.", {"port": 8080})
+    login: Login = setting(Login(password="file"), "How users prove who they are.", {"password": "file"})
+    servers: Servers = setting(Servers(), "The servers of all users.", {"memory": {"limit": "1G"}})
+    storage: Storage = setting(Storage(), "What servers find on disk.", {"homes": "none"})
+    groups: dict[Key, Group] = setting(
+        {}, "Groups of users; a later one wins over an earlier one.", {"staff": {"members": ["ta1"]}}
+    )
+    users: dict[UserName, User] = setting(
+        {}, "What differs for single users.", {"ta1": {"servers": {"cpu": {"limit": 4}}}}
+    )
+
+    _provenance: Provenance = PrivateAttr(default_factory=Provenance)
+
+    @property
+    def file(self) -> Path | None:
+        """The file this was read from, or None."""
+        return self._provenance.file
+
+    def where(self, path: str) -> str | None:
+        """The line of "servers.memory.limit" or of what is around it, "hubfleet.yaml:12", or None."""
+        return self._provenance.where(tuple(path.split(".")))
+
+    def dump(self) -> dict[str, Any]:
+        """The configuration as JSON-able data, deterministic and without secrets; `from_dump` builds it back.
+
+        `order` keeps the order of groups and profiles, which has a meaning, through writers that sort keys.
+        """
+        data = self.model_dump(mode="json")
+        return {**data, "order": {"groups": list(self.groups), "profiles": list(self.servers.profiles)}}
+
+    @classmethod
+    def from_dump(cls, data: dict[str, Any]) -> Config:
+        """The configuration of a dump, without the lines it came from. Raises pydantic's ValidationError."""
+        rest = {key: value for key, value in data.items() if key != "order"}
+        order = data.get("order", {})
+        rest["groups"] = _sorted(rest.get("groups", {}), order.get("groups", []))
+        servers = rest.get("servers", {})
+        rest["servers"] = {
+            **servers,
+            "profiles": _sorted(servers.get("profiles", {}), order.get("profiles", [])),
+        }
+        return cls.model_validate(rest)
+
+
+def _sorted(items: dict[str, Any], order: list[str]) -> dict[str, Any]:
+    return {key: items[key] for key in order if key in items} | items

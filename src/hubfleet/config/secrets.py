@@ -1,0 +1,251 @@
+"""Secrets: a private file beside the configuration, the environment, or a command that prints one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import secrets as random
+import shlex
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from hubfleet.config.document import Document, Place, read_document
+from hubfleet.config.fields import nearest
+from hubfleet.errors import ConfigError
+from hubfleet.units import Secret
+
+PREFIX = "HUBFLEET_SECRET_"
+NAMES = ("class_password", "admin_password")
+"""`admin_password` is a map: its secrets are named admin_password.<login name>."""
+
+_COMMAND = "!command "
+_HEADER = "# Secrets of hubfleet. Only the owner may read this file; keep it out of version control.\n"
+_CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aiou"
+
+
+class Secrets:
+    """The secrets of one hub. `repr()` shows where they are kept, never what they are.
+
+    path:    the secrets file; it need not exist.
+    hub:     among several hubs, the one whose `hubs: {name: ...}` wins over the top of the file; else None.
+    environ: HUBFLEET_SECRET_<NAME> wins over the file.
+    timeout: seconds a `!command` may take.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        hub: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+        timeout: float = 30.0,
+    ) -> None:
+        self.path = path
+        self._hub = hub
+        self._environ = environ
+        self._timeout = timeout
+        self._answers: dict[str, Secret] = {}
+
+    @classmethod
+    def beside(cls, file: Path, hub: str | None = None, environ: Mapping[str, str] = os.environ) -> Secrets:
+        """The secrets of the configuration `file`: hubfleet.secrets.yaml for hubfleet.yaml."""
+        return cls(file.with_name(f"{file.stem}.secrets.yaml"), hub, environ)
+
+    def __repr__(self) -> str:
+        return f"Secrets({str(self.path)!r})"
+
+    def get(self, name: str) -> Secret | None:
+        """The secret, or None when nobody set it. Raises ConfigError, as for a command that fails."""
+        variable = variable_of(name)
+        if self._environ.get(variable):
+            return Secret(self._environ[variable])
+        document = self._document()
+        for place in reversed(self._places(name)):
+            text = _dig(document.data, place)
+            if text is not None:
+                return self._answer(text, self._where(document, place))
+        return None
+
+    def ensure(self, name: str, generate: Callable[[], str]) -> tuple[Secret, bool]:
+        """The secret, and whether it is new: when nobody set it, one is generated and written to the file."""
+        present = self.get(name)
+        if present is not None:
+            return present, False
+        text = generate()
+        self._write(self._places(name)[-1], text)
+        return Secret(text), True
+
+    def check(self) -> None:
+        """Raise ConfigError if others may read the file, or it is not YAML or not a map of known secrets."""
+        document = self._document()
+        hubs = document.data.get("hubs", {})
+        if not isinstance(hubs, dict):
+            raise ConfigError(
+                "hubs: must be a map", where=self._where(document, ("hubs",)), remedy="hubs: {prod: {...}}"
+            )
+        parts: dict[Place, Any] = {(): {key: value for key, value in document.data.items() if key != "hubs"}}
+        parts |= {("hubs", name): part for name, part in hubs.items()}
+        for place, part in parts.items():
+            self._check_part(document, place, part)
+        for variable in self._environ:
+            name = variable[len(PREFIX) :].lower()
+            if variable.startswith(PREFIX) and name != NAMES[0] and not name.startswith(f"{NAMES[1]}_"):
+                raise _unknown(name, variable, variable_of)
+
+    def _check_part(self, document: Document, place: Place, part: Any) -> None:
+        if not isinstance(part, dict):
+            raise ConfigError("must hold secrets", where=self._where(document, place), remedy="{class_password: ...}")
+        for name, value in part.items():
+            where = self._where(document, (*place, name))
+            if name not in NAMES:
+                raise _unknown(name, where, str)
+            texts = value.values() if name == NAMES[1] and isinstance(value, dict) else [value]
+            if isinstance(value, dict) != (name == NAMES[1]) or not all(
+                isinstance(text, str) and text for text in texts
+            ):
+                form = f"{name}: {{profx: ...}}" if name == NAMES[1] else f"{name}: ..."
+                raise ConfigError(f"{name}: not in the form of a secret", where=where, remedy=form)
+
+    def _document(self) -> Document:
+        try:
+            with self.path.open(encoding="utf-8") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if mode & 0o077:
+                    what = f"others may read this file (mode {mode:04o})"
+                    raise ConfigError(what, where=self.path.name, remedy=f"run chmod 600 {shlex.quote(str(self.path))}")
+                return read_document(self.path, file.read(), secret=True)
+        except FileNotFoundError:
+            return Document(self.path, {})
+        except UnicodeDecodeError:
+            raise ConfigError("the file is not UTF-8 text", where=self.path.name, remedy="save it as UTF-8") from None
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be read: {error.strerror}", remedy=f"ls -l {self.path}") from None
+
+    def _places(self, name: str) -> list[Place]:
+        """Where a secret may stand, the most local place last."""
+        place = tuple(name.split(".", 1))
+        if self._hub is None:
+            return [place]
+        parts = self._hub.split(".")
+        return [place, *(("hubs", ".".join(parts[:size]), *place) for size in range(1, len(parts) + 1))]
+
+    def _where(self, document: Document, place: Place) -> str:
+        return f"{self.path.name}:{document.line(place)}"
+
+    def _answer(self, text: str, where: str) -> Secret:
+        if not text.startswith(_COMMAND):
+            return Secret(text)
+        if text not in self._answers:
+            self._answers[text] = _run(text[len(_COMMAND) :], where, self.path.parent, self._timeout)
+        return self._answers[text]
+
+    def _write(self, place: Place, text: str) -> None:
+        self._document()  # A file that others may read is refused before anything is put into it.
+        yaml = YAML(typ="rt")
+        yaml.preserve_quotes = True
+        target = Path(os.path.realpath(self.path))
+        old = target.read_text(encoding="utf-8") if target.exists() else _HEADER
+        data = yaml.load(old)
+        if data is None:
+            data = CommentedMap()
+        part = data
+        for key in place[:-1]:
+            if part.get(key) is None:
+                part[key] = CommentedMap()
+            part = part[key]
+        part[place[-1]] = text
+        stream = io.StringIO()
+        yaml.dump(data, stream)
+        comments = "" if "#" in stream.getvalue() or not old.startswith("#") else old.rstrip() + "\n"
+        write_private(target, comments + stream.getvalue())
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a secret: HUBFLEET_SECRET_ADMIN_PASSWORD_PROFX for admin_password.profx."""
+    return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def generate_password(words: int = 4) -> str:
+    """A password that can be read aloud, such as "lusab-babad-gutih-tugad": 16 random bits in each word.
+
+    Raises ValueError below four words (64 bits).
+    """
+    if words < 4:
+        raise ValueError("a password of fewer than four words could be guessed")
+    alphabets = (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS)
+    return "-".join("".join(random.choice(letters) for letters in alphabets) for _ in range(words))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that only its owner can read. A crash leaves old or new content."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp gives mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if path.exists() and os.geteuid() == 0:
+                os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _run(command: str, where: str, folder: Path, timeout: float) -> Secret:
+    """What a command prints, without the line end. Errors name only its program: arguments may be secret."""
+    try:
+        arguments = shlex.split(command)
+        program = arguments[0]
+        process = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # programs repeat secrets there
+            start_new_session=True,
+        )
+    except (ValueError, IndexError):
+        raise ConfigError("!command: not a command line", where=where, remedy="!command pass show hub/class") from None
+    except OSError as error:
+        what = f"!command: `{program}` does not start: {error.strerror}"
+        raise ConfigError(what, where=where, remedy=f"which {program}") from None
+    with process:
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            what = f"!command: `{program}` gave no answer within {timeout:g} s"
+            raise ConfigError(what, where=where, remedy="run it by hand") from None
+    text = output.decode("utf-8", "replace").rstrip("\r\n")
+    if process.returncode != 0 or not text:
+        cause = f"failed with exit code {process.returncode}" if process.returncode else "printed nothing"
+        raise ConfigError(f"!command: `{program}` {cause}", where=where, remedy="run it by hand")
+    return Secret(text)
+
+
+def _dig(data: Any, place: Place) -> str | None:
+    for key in place:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, str) and data else None
+
+
+def _unknown(name: str, where: str, form: Callable[[str], str]) -> ConfigError:
+    close = nearest(name, NAMES)
+    what = f"`{name}` is not a secret of this release" + (f": did you mean `{form(close)}`?" if close else "")
+    return ConfigError(what, where=where, remedy=" or ".join(form(known) for known in NAMES))
