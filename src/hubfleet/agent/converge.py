@@ -1,0 +1,45 @@
+"""The agent's two verbs: observe what a machine has, and apply one change to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hubfleet.agent.base import Progress
+from hubfleet.agent.registry import HANDLERS
+from hubfleet.errors import ApplyError
+from hubfleet.resources.base import Change, Observed, Resource, fingerprint
+
+
+def observe(resources: Iterable[Resource]) -> dict[str, Observed | None]:
+    """What this machine has of each resource, by id; None is absent. Changes nothing."""
+    return {resource.id: HANDLERS[resource.kind].observe(resource) for resource in resources}
+
+
+def apply(change: Change, progress: Progress) -> bool:
+    """Carries out one change: looks again, acts, and looks whether it worked.
+
+    Returns False if it was done already. Raises ApplyError if the resource is no longer what the plan saw
+    (nothing is changed then) or if acting did not have the effect; OSError if the system refuses.
+    """
+    resource = change.resource
+    handler = HANDLERS[resource.kind]
+    now = handler.observe(resource)
+    if _settled(change, now):
+        return False
+    in_use = change.action == "remove" and resource.removal(now) is None
+    if in_use or (change.seen and change.seen != fingerprint(resource, now)):
+        raise ApplyError(
+            f"{resource.title} changed since the plan was made",
+            state="It was left as it is",
+            remedy="hubfleet plan, to see what would be done now",
+        )
+    handler.apply(resource, change, progress)
+    if not _settled(change, handler.observe(resource)):
+        raise ApplyError(f"{resource.title} is not as wanted after the change; something else changes it too")
+    return True
+
+
+def _settled(change: Change, observed: Observed | None) -> bool:
+    if change.action == "remove":
+        return observed is None
+    return change.resource.diff(observed) is None

@@ -1,0 +1,128 @@
+"""Start, restart and stop the hub's processes, through their supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from hubfleet.agent.base import Progress
+from hubfleet.errors import ApplyError
+from hubfleet.logfiles import tail
+from hubfleet.resources.base import Change, Observed
+from hubfleet.resources.process import Process
+from hubfleet.supervisor.spec import ProcessSpec, ProcessStatus, SupervisorStatus, write_spec
+from hubfleet.unixhttp import Refused, request
+
+READY_LIMIT_S = 120.0
+_LOOK_EVERY_S = 0.1
+_DEATHS = 3
+
+# Supervisors that live only as long as this process: the pipe in each closes when we end, whatever ends us.
+_attached: list[subprocess.Popen[bytes]] = []
+
+
+def observe(process: Process) -> Observed | None:
+    """See Handler."""
+    status = _status(process)
+    return None if status is None else {"fingerprint": status.fingerprint, "state": status.state}
+
+
+def _status(process: Process) -> ProcessStatus | None:
+    supervisor = SupervisorStatus.read(Path(process.directory))
+    return supervisor.processes.get(process.name) if supervisor else None
+
+
+def apply(process: Process, change: Change, progress: Progress) -> None:
+    """See Handler. Returns once the process answers; raises ApplyError with the end of its log when it does not."""
+    directory = Path(process.directory)
+    spec_file = directory / f"{process.name}.process.json"
+    if change.action == "remove":
+        spec_file.unlink(missing_ok=True)
+        _tell_supervisor(process)
+        _await_gone(process)
+        return
+    spec = ProcessSpec(process.name, process.order, process.argv, process.environment, process.fingerprint, process.log)
+    write_spec(spec_file, spec)
+    _tell_supervisor(process)
+    _await_ready(process, progress)
+
+
+def _tell_supervisor(process: Process) -> None:
+    """Have the supervisor read its directory; start one where there is none."""
+    supervisor = SupervisorStatus.read(Path(process.directory))
+    if supervisor is not None:
+        os.kill(supervisor.pid, signal.SIGHUP)
+    elif process.unit:
+        for command in (["daemon-reload"], ["enable", process.unit], ["restart", process.unit]):
+            done = subprocess.run(["systemctl", *command], capture_output=True, text=True)
+            if done.returncode != 0:
+                raise ApplyError(f"systemctl {' '.join(command)}: {done.stderr.strip()}")
+    else:
+        _start_supervisor(process)
+
+
+def _start_supervisor(process: Process) -> None:
+    log = os.open(Path(process.log).parent / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        child = subprocess.Popen(
+            [*process.supervisor, *(["--attached"] if process.attached else [])],
+            stdin=subprocess.PIPE if process.attached else subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    finally:
+        os.close(log)
+    if process.attached:
+        _attached.append(child)
+    deadline = time.monotonic() + READY_LIMIT_S
+    while SupervisorStatus.read(Path(process.directory)) is None:
+        if child.poll() is not None:
+            last = tail(Path(process.log).parent / "supervisor.log", 3)
+            raise ApplyError(f"the supervisor ended with {child.returncode}: {' '.join(last)}")
+        if time.monotonic() > deadline:
+            raise ApplyError("the supervisor does not answer")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _await_gone(process: Process) -> None:
+    deadline = time.monotonic() + READY_LIMIT_S
+    while _status(process) is not None:
+        if time.monotonic() > deadline:
+            raise ApplyError(f"{process.name} does not end")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _await_ready(process: Process, progress: Progress) -> None:
+    """Wait until this version of the process runs and answers."""
+    progress(f"waiting for {process.name} to answer")
+    deadline = time.monotonic() + READY_LIMIT_S
+    while time.monotonic() < deadline:
+        status = _status(process)
+        if status is not None and status.fingerprint == process.fingerprint:
+            if status.state == "running" and (not process.ready or _answers(process.ready)):
+                return
+            if status.restarts >= _DEATHS:
+                break
+        time.sleep(_LOOK_EVERY_S)
+    last = [line for line in tail(Path(process.log), 12) if line.strip()]
+    raise ApplyError(
+        f"{process.name} does not come up. The end of its log: " + " / ".join(last[-4:] or ["(empty)"]),
+        state="Its supervisor keeps trying; users' running servers are not touched",
+        remedy=f"see {process.log}, mend the cause, then run `hubfleet up` again",
+    )
+
+
+def _answers(path: str) -> bool:
+    """Whether an HTTP server answers on the Unix socket, with whatever but a server error."""
+    try:
+        request(Path(path), "GET", "/hub/api/", timeout=5)
+    except Refused as refusal:
+        return refusal.status < 500
+    except (OSError, ValueError):
+        return False
+    return True

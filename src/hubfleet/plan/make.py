@@ -1,0 +1,97 @@
+"""Makes a plan: observes all machines at once, and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from hubfleet.errors import CheckError, HubfleetError
+from hubfleet.machines import Machine
+from hubfleet.plan.model import Desired, Manifest, Plan
+from hubfleet.resources import Change, Observed, Resource, fingerprint
+
+
+def make_plan(desired: Desired, machines: Mapping[str, Machine], previous: Manifest) -> Plan:
+    """The changes that lead from what the machines have to `desired`. Changes nothing.
+
+    previous: `Generations.known()`; of what it has and `desired` has not, files, processes and unused
+              environments are removed, directories and accounts stay.
+    Raises CheckError where no change could lead there, HubfleetError if a machine cannot be observed.
+    """
+    names = [name for name in dict.fromkeys([*desired.machines, *previous.resources]) if name in machines]
+    missing = [name for name in desired.machines if name not in machines]
+    if missing:
+        raise HubfleetError(f"no way to reach machine {', '.join(missing)}")
+    work = [_Work(machines[name], desired.machines.get(name, ()), previous.resources.get(name, ())) for name in names]
+    with ThreadPoolExecutor(max_workers=max(1, len(work))) as pool:
+        parts = list(pool.map(_compare, work))
+    gone = [name for name in previous.resources if name not in machines]
+    return Plan(
+        hub=desired.hub,
+        changes=tuple((part.machine, change) for part in parts for change in part.changes),
+        notes=(
+            *desired.notes,
+            *(f"{name} is no longer among the machines; what is on it stays there" for name in gone),
+            *(note for part in parts for note in part.notes),
+        ),
+        desired=desired,
+        leftovers=tuple((part.machine, resource) for part in parts for resource in part.leftovers),
+        base=previous.number,
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    machine: Machine
+    wanted: tuple[Resource, ...]
+    earlier: tuple[Resource, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    machine: str
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+    leftovers: tuple[Resource, ...]
+
+
+def _compare(work: _Work) -> _Part:
+    wanted_ids = {resource.id for resource in work.wanted}
+    if len(wanted_ids) != len(work.wanted):
+        raise HubfleetError(f"a resource is there twice on {work.machine.name}")
+    unwanted = tuple(resource for resource in reversed(work.earlier) if resource.id not in wanted_ids)
+    try:
+        observed = work.machine.observe([*work.wanted, *unwanted])
+    except OSError as error:
+        raise CheckError(
+            f"{error.filename} cannot be looked at: {error.strerror}", remedy="run the same command with sudo"
+        ) from error
+    leftovers = tuple(item for item in unwanted if item.removable and observed[item.id] is not None)
+    first = [item for item in leftovers if item.removed_first]
+    last = [item for item in leftovers if not item.removed_first]
+    changes = [
+        *(_seen(item.removal(observed[item.id]), observed) for item in first),
+        *(_seen(item.diff(observed[item.id]), observed) for item in work.wanted),
+        *(_seen(item.removal(observed[item.id]), observed) for item in last),
+    ]
+    notes = tuple(_notes(unwanted, observed))
+    return _Part(work.machine.name, tuple(change for change in changes if change), notes, leftovers)
+
+
+def _seen(change: Change | None, observed: Mapping[str, Observed | None]) -> Change | None:
+    if change is None:
+        return None
+    resource = change.resource
+    return replace(change, seen=fingerprint(resource, observed[resource.id]))
+
+
+def _notes(unwanted: tuple[Resource, ...], observed: Mapping[str, Observed | None]) -> Iterator[str]:
+    for resource in unwanted:
+        now = observed[resource.id]
+        if now is None:
+            continue
+        if not resource.removable:
+            yield f"{resource.title} is no longer used; it is kept, remove it yourself if you wish"
+        elif resource.removal(now) is None:
+            yield f"{resource.title} is still in use; it is removed later, when nothing runs from it"

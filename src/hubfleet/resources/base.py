@@ -1,0 +1,117 @@
+"""What every resource shares: an identity, a pure comparison with what a machine has, and JSON.
+
+Standard library only, and importable on Python 3.9: this package also runs on remote machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+Observed = dict[str, Any]
+"""What a machine says about one resource; JSON only. Each kind documents its keys; absent is None."""
+
+Action = Literal["create", "update", "remove", "restart", "start", "stop"]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Something a machine should have. Subclasses are frozen dataclasses in a file of their own.
+
+    kind:      the word used in ids, plans and manifests.
+    removable: whether it is removed once no longer wanted; False for what may hold people's data.
+    removed_first: removed before anything is made (it holds a port); others are removed at the end.
+    volatile:  observed keys that may change between plan and apply without making the plan stale.
+    """
+
+    kind: ClassVar[str] = ""
+    removable: ClassVar[bool] = True
+    removed_first: ClassVar[bool] = False
+    volatile: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """What tells this one from the others of its kind (a path, a name)."""
+        raise NotImplementedError
+
+    @property
+    def id(self) -> str:
+        """`kind:key`, unique on a machine."""
+        return f"{self.kind}:{self.key}"
+
+    @property
+    def title(self) -> str:
+        """`kind key`, for people."""
+        return f"{self.kind} {self.key}"
+
+    def diff(self, observed: Observed | None) -> Change | None:
+        """The change that leads from `observed` to this, or None. Pure.
+
+        Raises CheckError if no change could (a directory where a file is wanted).
+        """
+        raise NotImplementedError
+
+    def removal(self, observed: Observed | None) -> Change | None:
+        """The change that removes this; None if it is gone, is never removed, or is still in use. Pure."""
+        if observed is None or not self.removable:
+            return None
+        return Change(self, "remove", ("no longer part of the configuration",))
+
+    def steady(self, observed: Observed | None) -> Observed | None:
+        """What of `observed` a plan relies on: if that changes, the plan is stale."""
+        if observed is None:
+            return None
+        return {key: value for key, value in observed.items() if key not in self.volatile}
+
+    def redacted(self) -> Resource:
+        """This without secret contents, good enough to remove it later. Written into manifests."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields and the kind; `registry.from_json` reads it back."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step of a plan.
+
+    detail: lines for people (a diff); never a secret.
+    impact: what users notice; empty if nothing.
+    seen:   `fingerprint` of what the plan saw; the agent refuses to act on anything else. Empty: not checked.
+    """
+
+    resource: Resource
+    action: Action
+    detail: tuple[str, ...] = ()
+    impact: str = ""
+    seen: str = ""
+
+
+def fingerprint(resource: Resource, observed: Observed | None) -> str:
+    """A short digest of what a plan relies on in `observed`."""
+    steady = resource.steady(observed)
+    if steady is None:
+        return "absent"
+    return hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def access_changes(observed: Observed, owner: str, group: str, mode: int) -> tuple[str, ...]:
+    """Lines such as `owner root -> hub`; an empty owner or group means any."""
+    lines = []
+    if owner and observed["owner"] != owner:
+        lines.append(f"owner {observed['owner']} -> {owner}")
+    if group and observed["group"] != group:
+        lines.append(f"group {observed['group']} -> {group}")
+    if observed["mode"] != mode:
+        lines.append(f"mode {observed['mode']:04o} -> {mode:04o}")
+    return tuple(lines)
+
+
+def access(owner: str, group: str, mode: int) -> str:
+    """One line for something new, such as `owner root, group hub, mode 0640`."""
+    words = [f"owner {owner}"] if owner else []
+    words += [f"group {group}"] if group else []
+    return ", ".join([*words, f"mode {mode:04o}"])
