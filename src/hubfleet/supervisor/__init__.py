@@ -1,0 +1,1 @@
+"""Keeps the processes of a hub running: starts, restarts with back-off, stops."""
