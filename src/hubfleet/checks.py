@@ -1,0 +1,148 @@
+"""What could make a deployment on this machine fail, looked at before anything is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from hubfleet.config import Config
+from hubfleet.engines import engine
+from hubfleet.engines.base import Site
+
+NEEDED_BYTES = 3 * 1024**3
+SCARCE_MEMORY = 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result; ``text`` of a problem says what to type."""
+
+    level: Literal["ok", "note", "problem"]
+    text: str
+
+
+def failures(findings: list[Finding]) -> list[Finding]:
+    """The findings that stand in the way."""
+    return [finding for finding in findings if finding.level == "problem"]
+
+
+def run_checks(config: Config, site: Site, *, own: frozenset[int]) -> list[Finding]:
+    """All checks for a hub on this machine. ``own``: ids of its processes, if it runs already."""
+    return [
+        Finding("ok", f"configuration of hub {config.hub}"),
+        *_engine(config, site),
+        *_interpreter(site),
+        *_port(config, own),
+        *_disk(site),
+        *_memory(config),
+        *_mounts(config),
+    ]
+
+
+def _engine(config: Config, site: Site) -> Iterator[Finding]:
+    problems = engine(config.engine).problems(config, site)
+    yield from (Finding("problem", problem) for problem in problems)
+    if not problems:
+        yield Finding("ok", f"engine {config.engine} can do what the configuration asks for")
+    if site.layout.privileged:
+        yield Finding("ok", "started by root: each user gets an own account number and sees only own files")
+    else:
+        yield Finding("note", "started without root: people on this hub are not isolated from each other")
+
+
+def _interpreter(site: Site) -> Iterator[Finding]:
+    if os.access(site.python, os.X_OK):
+        yield Finding("ok", f"Python {site.python_version} at {site.python}")
+    else:
+        yield Finding("problem", f"{site.python} cannot be run. Try: make hubfleet's environment anew (make venv)")
+
+
+def _port(config: Config, own: frozenset[int]) -> Iterator[Finding]:
+    address, port = config.listen.address, config.listen.port
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError:
+            yield Finding("problem", f"port {port} needs root. Try: listen: {{port: 8000}}, or run as root (sudo)")
+            return
+        except OSError as error:
+            yield from _taken(config, own, error)
+            return
+    yield Finding("ok", f"port {port} is free")
+
+
+def _taken(config: Config, own: frozenset[int], error: OSError) -> Iterator[Finding]:
+    port = config.listen.port
+    name, pid = _holder(port)
+    if pid in own or (own and pid is None):
+        yield Finding("ok", f"port {port} is this hub's")
+        return
+    holder = f"{name} (pid {pid}) holds port {port}" if pid else f"port {port} is taken ({error.strerror})"
+    yield Finding("problem", f"{holder}. Try: end it, or choose another: hubfleet up --port {port + 1}")
+
+
+def _holder(port: int) -> tuple[str, int | None]:
+    """Name and id of the process that listens on a port; no id when this account may not know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            listening = connection.status == psutil.CONN_LISTEN and connection.pid
+            if listening and tuple(connection.laddr)[1:2] == (port,):
+                return Path(psutil.Process(connection.pid).exe()).name, connection.pid
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return "", None
+    return "", None
+
+
+def _disk(site: Site) -> Iterator[Finding]:
+    place = _existing(site.layout.state)
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1024**3:.1f} GB free for {site.layout.state}"
+    if free < NEEDED_BYTES and not site.layout.environments.exists():
+        yield Finding(
+            "problem",
+            f"{text}; the environments need about {NEEDED_BYTES // 1024**3} GB. Try: free some space",
+        )
+    else:
+        yield Finding("ok", text)
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def _memory(config: Config) -> Iterator[Finding]:
+    total = psutil.virtual_memory().total
+    text = f"{total / 1024**3:.1f} GB memory"
+    limit = config.servers.memory.limit
+    if limit:
+        text += f", enough for {total // limit} servers at their limit of {limit}"
+    yield Finding("note" if total < SCARCE_MEMORY else "ok", text)
+
+
+def _mounts(config: Config) -> Iterator[Finding]:
+    """The part of a mount before its first variable has to be there."""
+    places = [("storage.mounts", config.storage.mounts)]
+    places += [(f"groups.{name}.storage.mounts", group.storage.mounts or ()) for name, group in config.groups.items()]
+    places += [(f"users.{name}.storage.mounts", user.storage.mounts or ()) for name, user in config.users.items()]
+    for setting, mounts in places:
+        for mount in mounts:
+            fixed = mount.host.partition("{")[0]
+            path = Path(fixed if fixed == mount.host else fixed.rpartition("/")[0] or "/")
+            if path.is_dir():
+                yield Finding("ok", f"{path} is there to be mounted")
+            else:
+                where = config.where(setting)
+                start = f"{where}: " if where else ""
+                yield Finding(
+                    "problem",
+                    f"{start}{path} is missing on this machine. Try: create it, or remove the mount",
+                )

@@ -1,0 +1,12 @@
+"""Ways to run users' servers. This registry is the only place outside the engines' folders that names one."""
+
+from __future__ import annotations
+
+from hubfleet.engines.base import Engine
+
+
+def engine(name: str) -> Engine:
+    """The engine of this name. Raises KeyError; the configuration admits only names that are here."""
+    from hubfleet.engines.local.engine import LocalEngine
+
+    return {"local": LocalEngine}[name]()

@@ -1,0 +1,62 @@
+"""What every engine offers, and what it may know of the machine when it decides what should be there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from hubfleet.config import Config
+from hubfleet.launcher.base import Launch
+from hubfleet.layout import Layout
+from hubfleet.resources import Resource
+
+Supervision = Literal["attached", "daemon", "systemd"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The facts and secrets that a desired state is made from; gathered beforehand, so that making it is pure.
+
+    ``python``: the interpreter environments are built on, ``python_version`` its "3.11", ``interpreter`` the
+    installation it belongs to.
+    ``package``: the directory of this very package, copied into the hub's environment; ``package_digest`` of its files.
+    ``limits_problem``: why limits cannot be enforced here; None when they can.
+    ``tokens``: hubfleet's own, by name; ``passwords``: people's, as named in the secrets file.
+    ``requirements``: text of the requirements file of the configuration, or "".
+    """
+
+    layout: Layout
+    python: str
+    python_version: str
+    interpreter: Path
+    package: Path
+    package_digest: str
+    singleuser_digest: str
+    supervision: Supervision
+    limits_problem: str | None
+    tokens: Mapping[str, str]
+    passwords: Mapping[str, str]
+    requirements: str
+
+
+TOKENS = ("proxy_token", "operator_token", "culler_token")
+
+
+class Engine(Protocol):
+    """One way to run users' servers."""
+
+    name: str
+
+    def limits_problem(self, hub: str) -> str | None:
+        """Why limits on memory, CPU and processes cannot be enforced on this machine; None when they can."""
+
+    def problems(self, config: Config, site: Site) -> list[str]:
+        """What of the configuration this engine cannot do here, one sentence each with what to change. Pure."""
+
+    def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
+        """Everything that should be on the hub's machine, in the order in which it is made. Pure."""
+
+    def launch(self, settings: Mapping[str, Any]) -> Launch:
+        """The part that runs in the launcher; ``settings`` is what ``desired`` wrote into ``launcher.json``."""

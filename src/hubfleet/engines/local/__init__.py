@@ -1,0 +1,1 @@
+"""Engine `local`: everything on this machine, servers as its processes."""

@@ -1,0 +1,314 @@
+"""Everything that engine ``local`` wants on its machine. Pure: configuration and site in, resources out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubfleet.config import Config
+from hubfleet.engines.base import Site
+from hubfleet.engines.local import sandbox
+from hubfleet.environments import lock_text
+from hubfleet.resources import Account, Directory, Environment, File, Process, Resource
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Names of the accounts of hub and proxy; empty when started by an ordinary user, who then owns everything."""
+
+    hub: str
+    proxy: str
+
+
+def accounts_of(hub: str, privileged: bool) -> Accounts:
+    """One pair of accounts a hub: two hubs on a machine cannot read each other's databases."""
+    if not privileged:
+        return Accounts("", "")
+    plain = re.fullmatch(r"[a-z0-9-]{1,20}", hub) is not None
+    word = hub if plain else f"{re.sub(r'[^a-z0-9]', '-', hub)[:11]}-{hashlib.sha256(hub.encode()).hexdigest()[:8]}"
+    return Accounts(f"hubfleet-{word}", f"hubfleet-{word}-p")
+
+
+def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
+    """All resources, in the order in which they are made."""
+    who = accounts_of(config.hub, site.layout.privileged)
+    environments = _environments(config, site)
+    files = _files(config, site, who, environments)
+    processes = _processes(config, site, environments, files)
+    return (
+        *_accounts(config, who),
+        *_directories(config, site, who),
+        *environments,
+        *files.values(),
+        *processes,
+    )
+
+
+def _accounts(config: Config, who: Accounts) -> list[Resource]:
+    if not who.hub:
+        return []
+    return [Account(who.hub, f"hub {config.hub}"), Account(who.proxy, f"proxy of hub {config.hub}")]
+
+
+def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
+    layout, root = site.layout, "root" if site.layout.privileged else ""
+    # Others may pass through a privileged hub's directories, for its accounts are others; they may list none of them.
+    passable = 0o711 if root else 0o700
+    wanted = [
+        *(Directory(str(path), root, root, 0o755) for path in _missing_parents(layout.base, root)),
+        Directory(str(layout.base), root, root, 0o755 if root else 0o700),
+        Directory(str(layout.state), root, root, passable),
+        Directory(str(layout.state / "generations"), root, root, 0o700),
+        Directory(str(layout.environments), root, root, 0o755 if root else 0o700),
+        Directory(str(layout.hub_dir), who.hub, who.hub, 0o700),
+        Directory(str(layout.launcher_dir), root, root, 0o700),
+        Directory(str(layout.secrets_dir), root, root, 0o700),
+        Directory(str(layout.supervisor_dir), root, root, 0o700),
+        Directory(str(layout.logs), root, root, 0o700),
+        Directory(str(layout.logs / "servers"), root, root, 0o700),
+        Directory(str(layout.run), root, root, passable),
+        Directory(str(layout.hub_socket.parent), who.hub, who.hub, 0o755 if root else 0o700),
+        # The group sticks to what is made inside, so that the hub can speak to the proxy's socket.
+        Directory(str(layout.proxy_socket.parent), who.proxy, who.hub, 0o2710 if root else 0o700),
+        Directory(str(layout.launcher_socket.parent), root, who.hub, 0o710 if root else 0o700),
+        Directory(str(layout.servers_run), root, root, passable),
+    ]
+    homes = homes_path(config, site)
+    if homes is not None:
+        wanted.append(Directory(str(homes), root, root, passable))
+    return list(wanted)
+
+
+def _missing_parents(base: Path, root: str) -> list[Path]:
+    """For an ordinary user ~/.local/share may not be there yet; nothing above the home is ever made."""
+    if root:
+        return []
+    home = Path.home()
+    return [parent for parent in reversed(base.parents) if home in parent.parents]
+
+
+def homes_path(config: Config, site: Site) -> Path | None:
+    """Where homes are kept; None when they are not."""
+    homes = config.storage.homes
+    return None if homes is None else homes.path or site.layout.homes
+
+
+def _environments(config: Config, site: Site) -> tuple[Environment, Environment]:
+    parent = str(site.layout.environments)
+    hub = Environment(
+        path="",
+        label="hub",
+        python=site.python,
+        lock=lock_text("hub.txt"),
+        copies=((str(site.package), "hubfleet"),),
+        copies_digest=site.package_digest,
+        node_package=lock_text("proxy/package.json"),
+        node_lock=lock_text("proxy/package-lock.json"),
+    )
+    user = Environment(
+        path="",
+        label="users",
+        python=site.python,
+        lock=lock_text("user.txt"),
+        constraints=lock_text("user.txt"),
+        packages=config.servers.packages,
+        requirements_text=site.requirements,
+        copies=((str(site.package / "singleuser"), "hubfleet_singleuser"),),
+        copies_digest=site.singleuser_digest,
+        system_site=True,  # lets `pip install` in a notebook put packages into the user's own home
+    )
+    return hub.placed(parent), user.placed(parent)
+
+
+def _files(config: Config, site: Site, who: Accounts, environments: tuple[Environment, Environment]) -> dict[str, File]:
+    """The files that hub, proxy and launcher read at start, by short name."""
+    layout, root = site.layout, "root" if site.layout.privileged else ""
+    common = {"hub": config.hub, "base": str(layout.base), "privileged": layout.privileged}
+    hub = {
+        **common,
+        "address": config.listen.address,
+        "port": config.listen.port,
+        "login_kind": "approval" if config.login.signup else "password",
+        "admins": list(config.login.admins),
+        "allow": None if config.login.allow is None else list(config.login.allow.users),
+        "named_servers": config.servers.named_servers,
+        "homes_kept": config.storage.homes is not None,
+        "isolated": layout.privileged,
+    }
+    homes = config.storage.homes
+    launcher = {
+        **common,
+        "hub_account": who.hub,
+        "config": config.dump(),
+        "engine": {
+            **common,
+            "environment": environments[1].path,
+            "interpreter": str(site.interpreter),
+            "homes": _text(homes_path(config, site)),
+            "skeleton": _text(homes.skeleton if homes else None),
+            "hub_account": who.hub,
+        },
+    }
+    hub_secrets = {**{name: site.tokens[name] for name in site.tokens}, **site.passwords}
+    files = {
+        "tokens": File(str(layout.secrets_dir / "tokens.json"), _json(dict(site.tokens)), root, root, 0o600, True),
+        "proxy_token": File(
+            str(layout.secrets_dir / "proxy_token"), site.tokens["proxy_token"], root, root, 0o600, True
+        ),
+        "hub": File(str(layout.hub_dir / "hub.json"), _json(hub), who.hub, who.hub, 0o600),
+        "hub_secrets": File(
+            str(layout.hub_dir / "hub-secrets.json"), _json(hub_secrets), who.hub, who.hub, 0o600, True
+        ),
+        "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o600),
+        "hub_sandbox": _sandbox(site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
+        "proxy_sandbox": _sandbox(site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub),
+    }
+    if site.supervision == "systemd":
+        files["unit"] = File(str(layout.unit_file), _unit(config, site, environments[0]), root, root)
+    return files
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def _hub_program(site: Site, environment: Environment) -> dict[str, Any]:
+    return {
+        "argv": [f"{environment.path}/bin/python", "-m", "hubfleet.hub.preflight"],
+        "environment": {
+            "HUBFLEET_HUB_SETTINGS": str(site.layout.hub_dir / "hub.json"),
+            "PATH": f"{environment.path}/bin:{_PATH}",
+            "HOME": str(site.layout.hub_dir),
+            "LANG": "C.UTF-8",
+        },
+        "directory": str(site.layout.hub_dir),
+        "umask": 0o077,
+        "writable": [str(site.layout.hub_dir)],
+    }
+
+
+def _proxy_program(config: Config, site: Site, environment: Environment) -> dict[str, Any]:
+    modules = f"{environment.path}/proxy/node_modules/configurable-http-proxy"
+    errors = f"{environment.path}/{site_packages(site)}/hubfleet/hub/proxy-errors"
+    return {
+        "argv": [
+            f"{environment.path}/proxy/node",
+            f"{modules}/bin/configurable-http-proxy",
+            *("--ip", config.listen.address, "--port", str(config.listen.port)),
+            *("--api-socket", str(site.layout.proxy_socket)),
+            *("--error-path", errors, "--log-level", "warn"),
+        ],
+        "environment": {"PATH": _PATH, "LANG": "C.UTF-8", "NODE_ENV": "production"},
+        "secret_files": {"CONFIGPROXY_AUTH_TOKEN": str(site.layout.secrets_dir / "proxy_token")},
+        "remove": [str(site.layout.proxy_socket)],
+        "umask": 0o007,
+        "writable": [],
+    }
+
+
+def site_packages(site: Site) -> str:
+    """Where an environment keeps its packages, relative to it."""
+    return f"lib/python{site.python_version}/site-packages"
+
+
+def _sandbox(site: Site, name: str, program: dict[str, Any], account: str, group: str) -> File:
+    """The specification of a confined process of the hub itself: see ``sandbox.py``."""
+    layout = site.layout
+    writable = program.pop("writable")
+    spec = {**program, "parent_death": 15}
+    if layout.privileged:
+        shown = [[str(layout.environments), False], [str(site.interpreter), False], [str(layout.run), True]]
+        shown += [[path, True] for path in writable]
+        spec.update(
+            account=account,
+            shared_group=group,
+            hide=[*sandbox.HIDDEN, str(layout.base)],
+            scratch=[["/tmp", "64m"]],
+            show=[[path, path, mode] for path, mode in shown],
+        )
+    root = "root" if layout.privileged else ""
+    return File(str(layout.supervisor_dir / f"{name}.sandbox.json"), _json(spec), root, root, 0o600)
+
+
+def _processes(
+    config: Config, site: Site, environments: tuple[Environment, Environment], files: dict[str, File]
+) -> list[Resource]:
+    layout, hub_environment = site.layout, environments[0]
+    python = f"{hub_environment.path}/bin/python"
+    sandbox = f"{hub_environment.path}/{site_packages(site)}/hubfleet/engines/local/sandbox.py"
+    common: dict[str, Any] = {
+        "directory": str(layout.supervisor_dir),
+        "supervisor": (python, "-m", "hubfleet.supervisor.daemon", str(layout.supervisor_dir)),
+        "unit": layout.unit if site.supervision == "systemd" else "",
+        "attached": site.supervision == "attached",
+    }
+
+    def confined(name: str) -> tuple[str, ...]:
+        return (python, "-I", "-S", sandbox, files[f"{name}_sandbox"].path)
+
+    def digests(*names: str) -> tuple[str, ...]:
+        return tuple(files[name].sha256 for name in names)
+
+    return [
+        Process(
+            name="launcher",
+            order=1,
+            argv=(python, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
+            environment={"PATH": _PATH, "LANG": "C.UTF-8"},
+            depends=digests("launcher"),
+            log=str(layout.logs / "launcher.log"),
+            ready=str(layout.launcher_socket),
+            impact="nobody can start a server for a few seconds; running servers go on",
+            **common,
+        ),
+        Process(
+            name="proxy",
+            order=2,
+            argv=confined("proxy"),
+            depends=digests("proxy_token", "proxy_sandbox"),
+            log=str(layout.logs / "proxy.log"),
+            ready=str(layout.proxy_socket),
+            impact="open pages reconnect after a few seconds; running servers go on",
+            **common,
+        ),
+        Process(
+            name="hub",
+            order=3,
+            argv=confined("hub"),
+            depends=digests("hub", "hub_secrets", "hub_sandbox"),
+            log=str(layout.logs / "hub.log"),
+            ready=str(layout.hub_socket),
+            impact="nobody can log in for a few seconds; running servers go on",
+            **common,
+        ),
+    ]
+
+
+def _unit(config: Config, site: Site, environment: Environment) -> str:
+    # KillMode=process: stopping the unit ends the supervisor, which ends its three; users' servers stay.
+    return f"""[Unit]
+Description=JupyterHub {config.hub} (hubfleet)
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={environment.path}/bin/python -m hubfleet.supervisor.daemon {site.layout.supervisor_dir}
+Restart=always
+RestartSec=1
+KillMode=process
+StandardOutput=append:{site.layout.logs}/supervisor.log
+StandardError=append:{site.layout.logs}/supervisor.log
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,51 @@
+"""Home directories on this machine: made from the skeleton on first start, owned by their user, never removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from hubfleet.launcher.base import StartFailed
+
+
+def ensure_home(homes: Path, name: str, owner: int | None, skeleton: Path | None) -> Path:
+    """The home of a user, made if need be. ``owner`` is a user and group id, None to keep the launcher's own.
+
+    A home appears complete or not at all: it is filled beside its place and then renamed.
+    Raises StartFailed when the disk is full or the place is taken by something else.
+    """
+    home = homes / name
+    try:
+        if home.is_symlink() or (home.exists() and not home.is_dir()):
+            raise StartFailed(f"{home} is not a directory; an administrator has to look at it")
+        if home.is_dir():
+            if owner is not None and home.stat().st_uid != owner:
+                raise StartFailed(
+                    f"{home} belongs to user id {home.stat().st_uid}, not {owner}; an administrator has to look at it"
+                )
+            return home
+        _make(homes, home, owner, skeleton)
+    except OSError as error:
+        raise StartFailed(f"your home directory could not be made: {error.strerror or error}") from error
+    return home
+
+
+def _make(homes: Path, home: Path, owner: int | None, skeleton: Path | None) -> None:
+    new = homes / f".new-{home.name}"
+    if new.exists():
+        shutil.rmtree(new)  # left by an interrupted attempt; nobody has ever used it
+    try:
+        if skeleton is not None:
+            shutil.copytree(skeleton, new, symlinks=True)
+        else:
+            new.mkdir()
+        new.chmod(0o700)
+        if owner is not None:
+            for directory, folders, files in os.walk(new):
+                for entry in (directory, *(os.path.join(directory, name) for name in (*folders, *files))):
+                    os.chown(entry, owner, owner, follow_symlinks=False)
+        new.rename(home)
+    except OSError:
+        shutil.rmtree(new, ignore_errors=True)
+        raise

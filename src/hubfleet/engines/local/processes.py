@@ -1,0 +1,99 @@
+"""Find a process again, even one that is not our child, without mistaking another for it.
+
+A process id alone is reused by the kernel; together with the boot and the process's start time it is unique.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _start_time(pid: int) -> int | None:
+    """Clock ticks between boot and the start of the process; None when there is none, or only its zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@dataclass(frozen=True)
+class ProcessHandle:
+    """One process for as long as it lives. ``start``: clock ticks after boot."""
+
+    pid: int
+    start: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessHandle:
+        """The handle of a process that exists now; one that has just ended gets a handle that is not alive."""
+        return cls(pid, _start_time(pid) or -1, boot_id())
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ProcessHandle:
+        return cls(data["pid"], data["start"], data["boot"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"pid": self.pid, "start": self.start, "boot": self.boot}
+
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return _start_time(self.pid) == self.start and self.boot == boot_id()
+
+    def open(self) -> int | None:
+        """A descriptor that becomes readable when the process ends; None when it has ended. The caller closes it."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if not self.alive():  # the id was reused between our record and now
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to this process and no other; False when it has ended."""
+        descriptor = self.open()
+        if descriptor is None:
+            return False
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    async def wait(self, limit: float) -> bool:
+        """Wait for the end of the process, ``limit`` seconds at most; True when it has ended."""
+        descriptor = self.open()
+        if descriptor is None:
+            return True
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(descriptor, _settle, ended)
+        try:
+            await asyncio.wait_for(ended, limit)
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return True

@@ -1,0 +1,56 @@
+"""User ids for the people of a hub: one each, never reused, the same after every restart.
+
+One table a machine, shared by its hubs, so that two hubs on it cannot give one id to two people.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pwd
+from pathlib import Path
+
+# Above every account a distribution makes (< 65536), below the ranges that user namespaces take (from 100000).
+FIRST, LAST = 70_000, 99_999
+
+
+class NoIdLeft(RuntimeError):
+    """All ids between FIRST and LAST are taken."""
+
+
+def uid_for(table: Path, hub: str, system_name: str) -> int:
+    """The id of a person of a hub, handed out on first use. Raises NoIdLeft, or ValueError for a damaged table.
+
+    The same number serves as the group id.
+    """
+    table.parent.mkdir(parents=True, exist_ok=True)
+    # The lock is a file of its own, for the table is replaced, and a lock on a replaced file guards nothing.
+    with open(table.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known: dict[str, int] = json.loads(table.read_text()) if table.exists() else {}
+        key = f"{hub}/{system_name}"
+        if key not in known:
+            known[key] = _next_free(table, known)
+            _replace(table, known)
+        return known[key]
+
+
+def _next_free(table: Path, known: dict[str, int]) -> int:
+    taken = set(known.values()) | {entry.pw_uid for entry in pwd.getpwall()}
+    number = max([FIRST - 1, *known.values()]) + 1
+    while number in taken:
+        number += 1
+    if number > LAST:
+        raise NoIdLeft(f"all user ids from {FIRST} to {LAST} are taken (see {table})")
+    return number
+
+
+def _replace(table: Path, known: dict[str, int]) -> None:
+    """Write beside and rename: a full disk or a crash leaves the old table."""
+    beside = table.with_suffix(".new")
+    with open(beside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        json.dump(known, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, table)

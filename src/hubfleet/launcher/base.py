@@ -1,0 +1,124 @@
+"""What the launcher and every engine agree on: the request for a server, the record of one, and what is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hubfleet.config.effective import Effective
+from hubfleet.names import server_id
+
+# What JupyterHub tells a server about itself. Nothing else that a hub sends reaches a user's process.
+_HUB_VARIABLE = re.compile(r"JUPYTERHUB_[A-Z_]+")
+_MAX_VALUE = 16_384  # characters; far above the longest scope list seen
+
+
+class BadRequest(ValueError):
+    """The hub asked for something it may not have; the text says what."""
+
+
+class StartFailed(RuntimeError):
+    """A server did not come up. The text is for the person who pressed Start: plain words, no secret."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a hub may ask for: whose server, which one, by which profile, and JupyterHub's own variables."""
+
+    user: str
+    server: str = ""
+    profile: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: Any) -> Request:
+        """Check what came over the socket. Raises BadRequest for any key, type or variable beyond those above."""
+        if not isinstance(body, dict):
+            raise BadRequest("expected a JSON object")
+        unknown = sorted(set(body) - {"user", "server", "profile", "environment"})
+        if unknown:
+            raise BadRequest(f"may not be asked for: {', '.join(unknown)}")
+        user, server, profile = body.get("user"), body.get("server", ""), body.get("profile")
+        environment = body.get("environment", {})
+        if not isinstance(user, str) or not user or "\0" in user or len(user) > 255:
+            raise BadRequest("'user' must be a name")
+        if not isinstance(server, str) or "\0" in server or len(server) > 255:
+            raise BadRequest("'server' must be a name or empty")
+        if not (profile is None or isinstance(profile, str)):
+            raise BadRequest("'profile' must be a profile's key")
+        if not isinstance(environment, dict):
+            raise BadRequest("'environment' must be an object")
+        for name, value in environment.items():
+            if not isinstance(name, str) or not _HUB_VARIABLE.fullmatch(name):
+                raise BadRequest(f"environment variable {name!r} may not be set by the hub")
+            if not isinstance(value, str) or len(value) > _MAX_VALUE or "\0" in value:
+                raise BadRequest(f"environment variable {name} has an unusable value")
+        return cls(user, server, profile, environment)
+
+    @property
+    def id(self) -> str:
+        return server_id(self.user, self.server)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One server that was started, as kept on disk. Holds no secret.
+
+    ``handle`` is the engine's own way to find it again after a restart of the launcher (process id, container, job).
+    ``started`` is in seconds since 1970.
+    """
+
+    id: str
+    user: str
+    server: str
+    profile: str | None
+    url: str
+    started: float
+    log: str
+    handle: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Running:
+    """The server is up."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The server is certainly gone. ``code`` is its exit code, None where nobody saw it; ``why`` is for people."""
+
+    code: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The backend cannot be asked right now. Never to be taken for stopped."""
+
+    why: str
+
+
+Status = Running | Stopped | Unknown
+Progress = Callable[[str], None]
+
+
+class Launch(Protocol):
+    """How one engine runs one server. Implementations live in ``engines/<name>/launch.py``."""
+
+    async def start(self, request: Request, effective: Effective, progress: Progress) -> Record:
+        """Start the server and return once it accepts connections. Raises StartFailed, leaving nothing behind."""
+
+    async def poll(self, record: Record) -> Status:
+        """What is known of the server. Does not raise for an unreachable backend: that is Unknown."""
+
+    async def stop(self, record: Record, grace: float) -> None:
+        """Stop it: politely, then after ``grace`` seconds for good. Stopping what is gone is success."""
+
+    def watch(self, record: Record, ended: Callable[[Record], None]) -> None:
+        """Call ``ended`` once, when the server is no longer there."""

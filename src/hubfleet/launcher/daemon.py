@@ -1,0 +1,201 @@
+"""The launcher as a program: ``python -m hubfleet.launcher.daemon <launcher.json>``.
+
+It listens on one Unix socket and answers only the account of its hub (and its own). Requests and answers are JSON; a
+start streams its progress as one JSON object a line, the last one with the address or the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import pwd
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from hubfleet import __version__
+from hubfleet.config import Config
+from hubfleet.engines import engine
+from hubfleet.launcher.base import BadRequest, Request, StartFailed, Stopped, Unknown
+from hubfleet.launcher.servers import Servers
+from hubfleet.layout import Layout
+from hubfleet.logfiles import rotate_all
+from hubfleet.names import server_id
+
+log = logging.getLogger("hubfleet.launcher")
+ROTATE_EVERY_S = 5.0
+
+SERVERS: web.AppKey[Servers] = web.AppKey("servers", Servers)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def only_for(uids: frozenset[int]) -> Any:
+    """Refuse every caller but processes of these user ids, as told by the kernel."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        assert request.transport is not None
+        connection: socket.socket = request.transport.get_extra_info("socket")
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, uid, _ = struct.unpack("3i", credentials)
+        if uid not in uids:
+            log.warning("refused a request by user id %d", uid)
+            return web.json_response({"error": "only the hub may ask"}, status=403)
+        try:
+            return await handler(request)
+        except (BadRequest, json.JSONDecodeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    return check
+
+
+async def health(request: web.Request) -> web.Response:
+    return web.json_response({"version": __version__, "servers": len(request.app[SERVERS].records())})
+
+
+async def list_servers(request: web.Request) -> web.Response:
+    servers = request.app[SERVERS]
+    return web.json_response(
+        {"servers": [record.to_json() for record in servers.records()], "starting": servers.starting()}
+    )
+
+
+async def start(request: web.Request) -> web.StreamResponse:
+    """Start a server; goes on to its end even if the hub hangs up (or is restarted) in the middle."""
+    wanted = Request.parse(await request.json())
+    queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            servers = request.app[SERVERS]
+            record = await servers.start(wanted, lambda message: queue.put_nowait({"progress": message}))
+            idle_limit = servers.idle_limit(wanted)
+            queue.put_nowait({"url": record.url, "started": record.started, "stop_after_idle": idle_limit})
+        except (StartFailed, BadRequest) as failure:
+            queue.put_nowait({"error": str(failure)})
+        except Exception:
+            log.exception("%s: start failed", wanted.id)
+            queue.put_nowait({"error": "the launcher failed; its log has the details"})
+
+    task = asyncio.create_task(run())
+    request.app[_TASKS].add(task)
+    task.add_done_callback(request.app[_TASKS].discard)
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    while True:
+        item = await queue.get()
+        await response.write(json.dumps(item).encode() + b"\n")
+        if "progress" not in item:
+            return response
+
+
+async def status(request: web.Request) -> web.Response:
+    found = await request.app[SERVERS].status(await _identifier(request))
+    if isinstance(found, Stopped):
+        return web.json_response({"state": "stopped", "code": found.code, "why": found.why})
+    if isinstance(found, Unknown):
+        return web.json_response({"state": "unknown", "why": found.why})
+    return web.json_response({"state": "running"})
+
+
+async def profiles(request: web.Request) -> web.Response:
+    """The profiles a user may choose from, for the start page."""
+    wanted = Request.parse(await request.json())
+    return web.json_response({"profiles": request.app[SERVERS].profiles(wanted.user)})
+
+
+async def stop(request: web.Request) -> web.Response:
+    await request.app[SERVERS].stop(await _identifier(request))
+    return web.json_response({})
+
+
+async def stop_all(request: web.Request) -> web.Response:
+    return web.json_response({"stopped": await request.app[SERVERS].stop_all()})
+
+
+async def _identifier(request: web.Request) -> str:
+    wanted = Request.parse(await request.json())
+    return server_id(wanted.user, wanted.server)
+
+
+_TASKS: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("tasks", set)
+
+
+def application(servers: Servers, uids: frozenset[int]) -> web.Application:
+    """The HTTP application. ``uids``: the accounts that may call it."""
+    app = web.Application(middlewares=[only_for(uids)])
+    app[SERVERS] = servers
+    app[_TASKS] = set()
+    app.router.add_get("/v1/health", health)
+    app.router.add_get("/v1/servers", list_servers)
+    app.router.add_post("/v1/start", start)
+    app.router.add_post("/v1/status", status)
+    app.router.add_post("/v1/profiles", profiles)
+    app.router.add_post("/v1/stop", stop)
+    app.router.add_post("/v1/stop-all", stop_all)
+    return app
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """``launcher.json``: the whole configuration, what the engine needs, and who may ask."""
+
+    config: Config
+    engine: dict[str, Any]
+    layout: Layout
+    hub_uid: int
+    hub_gid: int
+
+    @classmethod
+    def read(cls, path: Path) -> Settings:
+        data = json.loads(path.read_text())
+        layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
+        account = pwd.getpwnam(data["hub_account"]) if data["hub_account"] else pwd.getpwuid(os.geteuid())
+        return cls(Config.from_dump(data["config"]), data["engine"], layout, account.pw_uid, account.pw_gid)
+
+
+async def serve(settings: Settings) -> None:
+    """Run until told to end (SIGTERM). Users' servers go on without the launcher."""
+    launch = engine(settings.config.engine).launch(settings.engine)
+    servers = Servers(settings.config, launch, settings.layout.launcher_dir / "servers")
+    running = await servers.adopt()
+    log.info("launcher %s for hub %s, %d servers running", __version__, settings.layout.hub, running)
+    path = settings.layout.launcher_socket
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    if settings.layout.privileged:
+        os.chown(path, -1, settings.hub_gid)
+    path.chmod(0o660)
+    runner = web.AppRunner(
+        application(servers, frozenset({settings.hub_uid, os.geteuid()})), access_log=None, shutdown_timeout=1
+    )
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+    while not ending.is_set():
+        rotate_all(settings.layout.logs)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ending.wait(), ROTATE_EVERY_S)
+    await runner.cleanup()
+
+
+def main() -> None:
+    """Entry point of the program."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    asyncio.run(serve(Settings.read(Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

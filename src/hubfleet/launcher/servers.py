@@ -1,0 +1,196 @@
+"""All servers of one hub: at most one start or stop of each at a time, and what became of the ones that ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hubfleet.config import Config
+from hubfleet.config.effective import effective, visible_profiles
+from hubfleet.launcher.base import (
+    BadRequest,
+    Launch,
+    Progress,
+    Record,
+    Request,
+    Running,
+    StartFailed,
+    Status,
+    Stopped,
+)
+from hubfleet.launcher.state import Records
+
+log = logging.getLogger("hubfleet.launcher")
+STOP_GRACE_S = 10.0
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How and when a server ended; kept in memory so that its user can be told."""
+
+    code: int | None
+    why: str
+    ended: float
+
+
+class Servers:
+    """Starts, finds and stops servers with one engine's ``Launch``."""
+
+    def __init__(self, config: Config, launch: Launch, directory: Path) -> None:
+        self._config = config
+        self._launch = launch
+        self._store = Records(directory)
+        self._records: dict[str, Record] = {}
+        self._endings: dict[str, Ending] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._starting: dict[str, str] = {}
+        self._cleanups: set[asyncio.Task[None]] = set()
+
+    async def adopt(self) -> int:
+        """Find the servers of an earlier launcher again; returns how many still run."""
+        self._records = self._store.load()
+        for record in list(self._records.values()):
+            self._launch.watch(record, self._on_ended)
+        statuses = [await self._launch.poll(record) for record in list(self._records.values())]
+        return sum(not isinstance(status, Stopped) for status in statuses)
+
+    def records(self) -> list[Record]:
+        return sorted(self._records.values(), key=lambda record: record.id)
+
+    def starting(self) -> dict[str, str]:
+        """Server id -> what is being done for it."""
+        return dict(self._starting)
+
+    def profiles(self, user: str) -> list[dict[str, Any]]:
+        """What this user may choose from at start, with the limits in words."""
+        found = []
+        for key, profile in visible_profiles(self._config, user):
+            options = effective(self._config, user, key)
+            limits = [f"{options.memory_limit} memory"] if options.memory_limit else []
+            limits += [f"{options.cpu_limit} CPU"] if options.cpu_limit else []
+            found.append(
+                {
+                    "key": key,
+                    "title": profile.title,
+                    "description": profile.description,
+                    "default": profile.default,
+                    "limits": ", ".join(limits),
+                }
+            )
+        return found
+
+    def idle_limit(self, request: Request) -> float | None:
+        """After how many idle seconds this server is stopped; None for never."""
+        request = self._with_profile(request)
+        limit = effective(self._config, request.user, request.profile).stop_after_idle
+        return None if limit == "never" else float(limit)
+
+    async def start(self, request: Request, progress: Progress) -> Record:
+        """Start a server. Raises BadRequest for a profile the user may not have, StartFailed when it does not come up.
+
+        A server that runs under this id is one the hub has lost track of (its token is no longer valid): it is
+        stopped first, so that nobody ever has two.
+        """
+        request = self._with_profile(request)
+        wanted = effective(self._config, request.user, request.profile)
+
+        def report(message: str) -> None:
+            self._starting[request.id] = message
+            progress(message)
+
+        async with self._locks[request.id]:
+            await self._stop(request.id, grace=STOP_GRACE_S)
+            try:
+                record = await self._launch.start(request, wanted, report)
+                await self._keep(record)
+            except StartFailed as failure:
+                self._remember(request.id, Ending(None, str(failure), time.time()))
+                log.warning("%s: %s", request.id, failure)
+                raise
+            finally:
+                self._starting.pop(request.id, None)
+        log.info("%s: started with profile %s", record.id, record.profile)
+        return record
+
+    def _with_profile(self, request: Request) -> Request:
+        """The request with the default profile, where nobody chose one. Raises BadRequest for one that is not theirs."""
+        visible = dict(visible_profiles(self._config, request.user))
+        if request.profile is None:
+            default = next((key for key, profile in visible.items() if profile.default), None)
+            return replace(request, profile=default)
+        if request.profile not in visible:
+            raise BadRequest(f"user {request.user!r} has no profile {request.profile!r}")
+        return request
+
+    async def _keep(self, record: Record) -> None:
+        """Write the record before anybody hears of the server: one that cannot be found again must not run."""
+        try:
+            self._store.save(record)
+        except OSError as error:
+            await self._launch.stop(record, grace=0)
+            raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
+        self._records[record.id] = record
+        self._endings.pop(record.id, None)
+        self._launch.watch(record, self._on_ended)
+
+    async def status(self, identifier: str) -> Status:
+        """What is known of a server; for one that never was: stopped."""
+        if identifier in self._starting:
+            return Running()
+        record = self._records.get(identifier)
+        if record is not None:
+            return await self._launch.poll(record)
+        ending = self._endings.get(identifier)
+        return Stopped(ending.code, ending.why) if ending else Stopped(0, "it is not running")
+
+    async def stop(self, identifier: str) -> None:
+        """Stop a server; stopping what is gone is success."""
+        async with self._locks[identifier]:
+            await self._stop(identifier, STOP_GRACE_S)
+
+    async def _stop(self, identifier: str, grace: float) -> None:
+        record = self._records.get(identifier)
+        if record is None:
+            return
+        await self._launch.stop(record, grace)
+        self._forget(record, Ending(0, "it was stopped", time.time()))
+        log.info("%s: stopped", identifier)
+
+    async def stop_all(self) -> int:
+        """Stop every server at once; returns how many there were."""
+        identifiers = list(self._records)
+        await asyncio.gather(*(self.stop(identifier) for identifier in identifiers))
+        return len(identifiers)
+
+    def _on_ended(self, record: Record) -> None:
+        task = asyncio.create_task(self._ended(record))
+        self._cleanups.add(task)
+        task.add_done_callback(self._cleanups.discard)
+
+    async def _ended(self, record: Record) -> None:
+        """A server is gone: clean up after it, unless somebody is stopping or has already replaced it."""
+        async with self._locks[record.id]:
+            if self._records.get(record.id) is not record:
+                return
+            status = await self._launch.poll(record)
+            if not isinstance(status, Stopped):
+                return
+            await self._launch.stop(record, grace=0)
+            self._forget(record, Ending(status.code, status.why, time.time()))
+            log.warning("%s: %s", record.id, status.why)
+
+    def _forget(self, record: Record, ending: Ending) -> None:
+        self._records.pop(record.id, None)
+        self._store.remove(record.id)
+        self._remember(record.id, ending)
+
+    def _remember(self, identifier: str, ending: Ending) -> None:
+        self._endings[identifier] = ending
+        while len(self._endings) > _REMEMBERED:
+            self._endings.pop(next(iter(self._endings)))

@@ -1,0 +1,124 @@
+"""Where a hub's files are on this machine.
+
+Started by root, everything is under ``/var/lib/hubfleet/<hub>``; started by an ordinary user, under
+``~/.local/share/hubfleet/<hub>``. ``HUBFLEET_STATE_DIR`` replaces the part before ``<hub>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT_BASE = Path("/var/lib/hubfleet")
+_SOCKET_ROOM = 40  # what is added to `run` for the longest socket path: /servers/<16>/server.sock
+_SOCKET_LIMIT = 107  # sun_path of Linux, less the final zero
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of one hub. ``privileged``: started by root, so users can be isolated from each other."""
+
+    hub: str
+    base: Path
+    privileged: bool
+
+    @classmethod
+    def here(cls, hub: str, environ: Mapping[str, str] = os.environ) -> Layout:
+        """The layout for the account that runs this process."""
+        privileged = os.geteuid() == 0
+        if override := environ.get("HUBFLEET_STATE_DIR"):
+            base = Path(override).absolute()
+        elif privileged:
+            base = ROOT_BASE
+        else:
+            data = environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+            base = Path(data) / "hubfleet"
+        return cls(hub, base, privileged)
+
+    @property
+    def state(self) -> Path:
+        """Everything of this hub that must outlive a reboot."""
+        return self.base / self.hub
+
+    @property
+    def run(self) -> Path:
+        """Sockets. Normally inside the state directory.
+
+        JupyterHub keeps a server's address in lower case, and a socket path has a length limit; where the state
+        directory fits neither, a directory of this account under /tmp is used.
+        """
+        run = self.state / "run"
+        if str(run) == str(run).lower() and len(str(run)) + _SOCKET_ROOM <= _SOCKET_LIMIT:
+            return run
+        return Path("/tmp") / f"hubfleet-{os.geteuid()}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
+
+    # What belongs to whom: hub/ is the hub's own, launcher/ and secrets/ are the operator's (root's), logs/ too.
+    @property
+    def hub_dir(self) -> Path:
+        """The hub's own files: database, cookie secret, `hub.json`."""
+        return self.state / "hub"
+
+    @property
+    def database(self) -> Path:
+        return self.hub_dir / "jupyterhub.sqlite"
+
+    @property
+    def launcher_dir(self) -> Path:
+        """The launcher's configuration and its record of running servers."""
+        return self.state / "launcher"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Tokens that hubfleet makes for itself."""
+        return self.state / "secrets"
+
+    @property
+    def supervisor_dir(self) -> Path:
+        return self.state / "supervisor"
+
+    @property
+    def unit(self) -> str:
+        """The systemd unit that keeps the supervisor running, where there is systemd."""
+        return f"hubfleet-{self.hub}.service"
+
+    @property
+    def unit_file(self) -> Path:
+        return Path("/etc/systemd/system") / self.unit
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def homes(self) -> Path:
+        """Where users' homes are unless the configuration names another place."""
+        return self.state / "homes"
+
+    @property
+    def environments(self) -> Path:
+        return self.state / "environments"
+
+    @property
+    def hub_socket(self) -> Path:
+        return self.run / "hub" / "hub.sock"
+
+    @property
+    def proxy_socket(self) -> Path:
+        return self.run / "proxy" / "api.sock"
+
+    @property
+    def launcher_socket(self) -> Path:
+        return self.run / "launcher" / "launcher.sock"
+
+    @property
+    def servers_run(self) -> Path:
+        """One directory a running server, with its socket."""
+        return self.run / "servers"
+
+    @property
+    def uids(self) -> Path:
+        """The machine's table of user ids handed out to users, shared by all hubs on it."""
+        return self.base / "uids.json"

@@ -1,0 +1,47 @@
+"""Runs inside a user's server: a running computation counts as activity.
+
+Jupyter Server knows when a kernel last said something; a cell that computes for hours in silence, or a program in a
+terminal, would look idle and be stopped. This extension says otherwise. It is installed into the users' environment
+under the name `hubfleet_singleuser`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+LOOK_EVERY_S = 30
+
+
+def busy(server: Any) -> bool:
+    """Whether any kernel computes or any terminal runs a program."""
+    kernels = server.kernel_manager
+    if any(getattr(kernels.get_kernel(key), "execution_state", "") == "busy" for key in kernels.list_kernel_ids()):
+        return True
+    terminals = getattr(server.web_app.settings.get("terminal_manager"), "terminals", {})
+    return any(_has_children(terminal.ptyproc.pid) for terminal in terminals.values())
+
+
+def _has_children(pid: int) -> bool:
+    """Whether a terminal's shell has started something that still runs."""
+    try:
+        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
+    except OSError:
+        return False  # the shell has just ended, or this kernel does not tell
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "hubfleet_singleuser"}]
+
+
+def _load_jupyter_server_extension(server: Any) -> None:
+    from tornado.ioloop import PeriodicCallback
+
+    def look() -> None:
+        if busy(server):
+            server.web_app.settings["last_activity_times"]["hubfleet_busy"] = datetime.now(timezone.utc)
+
+    callback = PeriodicCallback(look, LOOK_EVERY_S * 1000)
+    callback.start()
+    server.web_app.settings["hubfleet_activity"] = callback  # keeps it from being collected
