@@ -1,0 +1,109 @@
+"""JupyterHub's options for a hub of ours. Sets, never changes, so that the order of lines means nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hubfleet import __version__
+from hubfleet.hub.login import HANDLERS, PeopleAuthenticator
+from hubfleet.hub.settings import HubSettings
+from hubfleet.hub.spawner import LauncherSpawner
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+# Manages people and servers, and opens nobody's server: JupyterHub's own `admin` role can (scope `access:servers`).
+OPERATOR_SCOPES = ["admin-ui", "admin:users", "admin:servers", "list:users", "list:groups", "read:hub"]
+
+NOT_KEPT = "Files are not kept on this hub: download what you need before you stop your server."
+NOT_ISOLATED = "This hub runs under one account: people on it are not isolated from each other."
+
+
+def unix_url(path: Path) -> str:
+    """How JupyterHub writes the address of a Unix socket."""
+    return f"http+unix://{quote(str(path), safe='')}"
+
+
+def announcement(settings: HubSettings) -> str:
+    """What every page of the hub says at its top; empty when there is nothing to say."""
+    notices = [] if settings.homes_kept else [NOT_KEPT]
+    if not settings.isolated:
+        notices.append(NOT_ISOLATED)
+    return " ".join(notices)
+
+
+def configure(c: Any, settings: HubSettings) -> None:
+    """Fill JupyterHub's configuration object."""
+    layout = settings.layout
+    c.JupyterHub.bind_url = f"http://{settings.address}:{settings.port}"
+    c.JupyterHub.hub_bind_url = unix_url(layout.hub_socket)
+    c.JupyterHub.hub_connect_url = unix_url(layout.hub_socket)
+    c.JupyterHub.hub_socket_mode = 0o666  # users' servers ask the hub who knocks; the hub answers by token only
+    c.JupyterHub.db_url = f"sqlite:///{layout.database}"
+    c.JupyterHub.cookie_secret_file = str(layout.hub_dir / "cookie_secret")
+    c.JupyterHub.pid_file = ""
+    c.JupyterHub.cleanup_servers = False  # servers and proxy outlive the hub
+    c.JupyterHub.cleanup_proxy = False
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_vars = {
+        "announcement": announcement(settings),
+        "hub_name": layout.hub,
+        "login_kind": settings.login_kind,
+        "isolated": settings.isolated,
+    }
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
+    c.JupyterHub.allow_named_servers = settings.named_servers > 0
+    c.JupyterHub.named_server_limit_per_user = settings.named_servers
+    c.JupyterHub.extra_handlers = HANDLERS
+
+    c.JupyterHub.proxy_class = "configurable-http-proxy"
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = unix_url(layout.proxy_socket)
+    c.ConfigurableHTTPProxy.auth_token = settings.secrets["proxy_token"]
+
+    c.JupyterHub.spawner_class = LauncherSpawner
+    c.LauncherSpawner.launcher_socket = str(layout.launcher_socket)
+    c.Spawner.poll_interval = 10
+    c.Spawner.start_timeout = 330  # the launcher gives up after 300 and says why; the hub must not be first
+
+    c.JupyterHub.authenticator_class = PeopleAuthenticator
+    c.Authenticator.auth_refresh_age = 60
+    c.Authenticator.allow_existing_users = False
+    if settings.allow is None:
+        c.Authenticator.allow_all = True
+    else:
+        c.Authenticator.allowed_users = {*settings.allow, *settings.admins}
+    c.PeopleAuthenticator.kind = settings.login_kind
+    c.PeopleAuthenticator.class_password = settings.secrets.get("class_password", "")
+    c.PeopleAuthenticator.first_passwords = {
+        name: settings.secrets[f"admin_password.{name}"] for name in settings.admins
+    }
+
+    c.JupyterHub.services = [
+        {"name": "hubfleet", "api_token": settings.secrets["operator_token"]},
+        {
+            "name": "idle-culler",
+            "api_token": settings.secrets["culler_token"],
+            "command": [sys.executable, "-m", "hubfleet.hub.culler", f"--url={settings.local_url}/hub/api"],
+            "environment": {"PATH": os.defpath},
+        },
+    ]
+    c.JupyterHub.load_roles = [
+        {"name": "operator", "scopes": OPERATOR_SCOPES, "users": list(settings.admins)},
+        {"name": "hubfleet", "scopes": [*OPERATOR_SCOPES, "proxy", "shutdown"], "services": ["hubfleet"]},
+        {
+            "name": "idle-culler",
+            "scopes": [
+                "list:users",
+                "read:users:activity",
+                "read:servers",
+                "delete:servers",
+                "admin:server_state",
+            ],
+            "services": ["idle-culler"],
+        },
+    ]
+    c.JupyterHub.log_format = f"%(levelname)s %(asctime)s hubfleet/{__version__} %(message)s"

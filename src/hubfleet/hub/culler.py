@@ -1,0 +1,29 @@
+"""The ecosystem's idle culler, with one limit a server: the one that server was started with."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+from jupyterhub_idle_culler import IdleCuller
+from traitlets.config import Config
+
+
+def is_idle(*, inactive: timedelta, inactive_limit: int, server: dict[str, Any], **_: Any) -> bool:
+    """Whether a server has been idle for longer than its own limit. No limit recorded means it is never stopped."""
+    limit = (server.get("state") or {}).get("stop_after_idle")
+    return limit is not None and inactive.total_seconds() >= float(limit)
+
+
+def main() -> None:
+    """Run the culler with our rule; the arguments are the culler's own."""
+    config = Config()
+    config.IdleCuller.cull_arbiter_hook = is_idle
+    config.IdleCuller.cull_every = 60
+    config.IdleCuller.config_file = ""
+    IdleCuller.launch_instance(sys.argv[1:], config=config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Who may enter: people sign up with a password of their own, behind the class password or an admin's approval.
+
+Accounts, hashes and the limit on wrong passwords are NativeAuthenticator's. Ours are the class password, the admins'
+first passwords, pages that change nothing on a mere GET, and one rule: a name belongs to a home for good. A removed
+user's name can be neither signed up again nor given to another account, for that would hand over the files.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Any
+
+import bcrypt
+from jupyterhub import orm
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.handlers.login import LoginHandler
+from jupyterhub.scopes import needs_scope
+from nativeauthenticator import NativeAuthenticator
+from nativeauthenticator.handlers import ChangePasswordHandler, LocalBase, SignUpHandler
+from nativeauthenticator.orm import UserInfo
+from sqlalchemy import event
+from tornado import web
+from traitlets import Dict, Unicode
+
+MINIMUM_PASSWORD = 8
+
+
+class PeopleAuthenticator(NativeAuthenticator):
+    """NativeAuthenticator with a class password or approval, and names that stay with their homes."""
+
+    kind = Unicode("approval", help="'password': the class password admits; 'approval': an admin does.").tag(
+        config=True
+    )
+    class_password = Unicode(help="What a newcomer must know when kind is 'password'.").tag(config=True)
+    first_passwords = Dict(help="Admins' names and the passwords they start with.").tag(config=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.check_common_password = True
+        self.minimum_password_length = MINIMUM_PASSWORD
+        self.allowed_failed_logins = 10
+        self.seconds_before_next_try = 60
+        self.open_signup = self.kind == "password"
+        for name, password in self.first_passwords.items():
+            if not self.user_exists(name):
+                self._add_account(name, password)
+
+    def _add_account(self, name: str, password: str) -> None:
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+        self.db.add(UserInfo(username=self.normalize_username(name), password=hashed, is_authorized=True))
+        self.db.commit()
+
+    def may_sign_up(self, name: str, class_password: str) -> str | None:
+        """Why a newcomer is turned away, or None."""
+        if self.kind == "password" and not hmac.compare_digest(class_password.encode(), self.class_password.encode()):
+            return "That is not the class password. Ask whoever runs the class for it."
+        if self.allowed_users and self.normalize_username(name) not in self.allowed_users:
+            return f"The name {name} is not on this hub's list. Ask whoever runs it."
+        return None
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
+        """As NativeAuthenticator; somebody with the right password who may not enter yet is told so."""
+        name = await super().authenticate(handler, data)
+        if name is None and not self.is_blocked(data["username"]):
+            info = self.get_user(data["username"])
+            if info is not None and not info.is_authorized and info.is_valid_password(data["password"]):
+                raise web.HTTPError(403, "An administrator has not approved you yet. Please try again later.")
+        return name
+
+    async def refresh_user(self, user: Any, handler: Any = None) -> Any:
+        """Somebody blocked or taken off the list is asked to log in again, and is refused there."""
+        info = self.get_user(user.name)
+        listed = self.allow_all or user.name in self.allowed_users
+        return bool(info is not None and info.is_authorized and listed)
+
+    def set_authorized(self, name: str, authorized: bool) -> bool:
+        """Let in or block; False for a name that never signed up."""
+        info = self.get_user(name)
+        if info is None:
+            return False
+        info.is_authorized = authorized
+        self.db.commit()
+        return True
+
+    def reset_password(self, name: str) -> str | None:
+        """Give an account a new random password and return it; None for a name that never signed up."""
+        info = self.get_user(name)
+        if info is None:
+            return None
+        password = secrets.token_urlsafe(12)
+        info.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+        info.is_authorized = True
+        self.db.commit()
+        return password
+
+    def delete_user(self, user: Any) -> None:
+        """Retire the account: it stays, locked, so that nobody can sign up under the name and inherit the home."""
+        info = self.get_user(user.name)
+        if info is not None:
+            info.password = bcrypt.hashpw(secrets.token_bytes(32).hex().encode(), bcrypt.gensalt())
+            info.is_authorized = False
+            self.db.commit()
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        return [
+            ("/login", LoginHandler),
+            ("/signup", SignUp),
+            ("/change-password", ChangePasswordHandler),
+        ]
+
+
+class SignUp(SignUpHandler):
+    """The sign-up page, with the class password asked for and checked."""
+
+    def get_result_message(self, user: Any, human: bool, taken: bool, confirmed: bool, admin: bool) -> tuple[str, str]:
+        """What became of a sign-up, in words."""
+        if taken:
+            return "alert-danger", "This user name is taken. Please choose another."
+        if not confirmed:
+            return "alert-danger", "The two passwords are not the same."
+        if user is None:
+            return "alert-danger", (
+                f"Choose a password of {MINIMUM_PASSWORD} characters or more that is not on everybody's list, "
+                "and a user name without spaces, commas and slashes."
+            )
+        if user.is_authorized:
+            return "alert-success", "You are signed up. Now log in."
+        return "alert-info", "You are signed up. An administrator has to approve you before you can log in."
+
+    async def post(self) -> None:
+        name = self.get_body_argument("username", "", strip=False)
+        refusal = self.authenticator.may_sign_up(name, self.get_body_argument("class_password", "", strip=False))
+        if refusal is None:
+            await super().post()
+            return
+        html = await self.render_template("signup.html", result_message=refusal, alert="alert-danger", username=name)
+        self.set_status(403)
+        self.finish(html)
+
+
+async def block(handler: Any, name: str) -> bool:
+    """Lock an account out now: no login, its servers stopped, its tokens gone. False for an unknown name."""
+    if not handler.authenticator.set_authorized(name, False):
+        return False
+    user = handler.find_user(name)
+    if user is not None:
+        for token in list(user.orm_user.api_tokens):
+            handler.db.delete(token)
+        handler.db.commit()
+        for server in [name for name, spawner in user.spawners.items() if spawner.active]:
+            await handler.stop_single_user(user, server)
+    return True
+
+
+class PeoplePage(LocalBase):
+    """Who has signed up; admins approve and block here. Changes are POSTs with JupyterHub's cross-site check."""
+
+    @needs_scope("admin:users")
+    async def get(self) -> None:
+        people = sorted(UserInfo.all_users(self.db), key=lambda info: (info.is_authorized, info.username))
+        self.finish(await self.render_template("people.html", people=people, me=self.current_user.name))
+
+    @needs_scope("admin:users")
+    async def post(self) -> None:
+        name, action = self.get_body_argument("name"), self.get_body_argument("action")
+        if action == "block" and name == self.current_user.name:
+            raise web.HTTPError(400, "You cannot block yourself.")
+        if action == "approve":
+            known = self.authenticator.set_authorized(name, True)
+        elif action == "block":
+            known = await block(self, name)
+        else:
+            raise web.HTTPError(400, "Choose approve or block.")
+        if not known:
+            raise web.HTTPError(404, "Nobody has signed up under this name.")
+        self.redirect(self.hub.base_url + "people")
+
+
+class PeopleAPI(APIHandler):
+    """The same for the command line, and new passwords, which only the machine's operator can hand out.
+
+    An admin in the browser cannot: whoever sets a user's password can enter as that user.
+    """
+
+    @needs_scope("admin:users")
+    async def get(self) -> None:
+        people = [{"name": info.username, "approved": bool(info.is_authorized)} for info in UserInfo.all_users(self.db)]
+        self.write({"people": people})
+
+    @needs_scope("admin:users")
+    async def post(self) -> None:
+        body = self.get_json_body() or {}
+        name, action = str(body.get("name")), body.get("action")
+        answer: dict[str, Any] = {}
+        if action == "approve":
+            known = self.authenticator.set_authorized(name, True)
+        elif action == "block":
+            known = await block(self, name)
+        elif action == "reset-password" and isinstance(self.current_user, orm.Service):
+            answer["password"] = self.authenticator.reset_password(name)
+            known = answer["password"] is not None
+        else:
+            raise web.HTTPError(403, "not for this account")
+        if not known:
+            raise web.HTTPError(404, "nobody has signed up under this name")
+        self.write(answer)
+
+
+HANDLERS = [("/people", PeoplePage), ("/api/hubfleet/people", PeopleAPI)]
+
+
+@event.listens_for(orm.User.name, "set")
+def _names_stay(target: orm.User, value: str, old: object, initiator: object) -> None:
+    """Refuse to rename a user: the home belongs to the name, so a rename would swap homes."""
+    if isinstance(old, str) and old != value:
+        raise web.HTTPError(400, "Names cannot be changed: a person's files belong to the name.")

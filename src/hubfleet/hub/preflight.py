@@ -1,0 +1,110 @@
+"""Run the hub, but not on a database that would make things worse: ``python -m hubfleet.hub.preflight``.
+
+Before JupyterHub starts, its database is checked and, when sound, copied; the last three sound copies are kept. A
+damaged, locked or unwritable one stops the start with one line that says what to do. The supervisor tries again by
+itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+from hubfleet.hub.settings import HubSettings
+
+log = logging.getLogger("hubfleet.hub")
+
+LOCK_PATIENCE_S = 5.0
+COPIES = 3
+MIN_FREE_BYTES = 1024 * 1024
+
+
+class Unfit(Exception):
+    """The database cannot be used; the text says why and what to type."""
+
+
+def check_database(path: Path) -> None:
+    """Raise Unfit for a damaged, locked or full database; a missing one is fine (the hub makes it)."""
+    free = shutil.disk_usage(path.parent).free
+    if free < MIN_FREE_BYTES:
+        raise Unfit(
+            f"{path.parent}: the disk is full ({free} bytes free). Free some space; the hub then starts by itself"
+        )
+    if not path.exists():
+        return
+    connection = sqlite3.connect(path, timeout=LOCK_PATIENCE_S)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        connection.rollback()
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise Unfit(
+                f"{path}: another program holds the database. End that program (see: fuser {path}); "
+                "the hub then starts by itself"
+            ) from error
+        answer = str(error)
+    finally:
+        connection.close()
+    if answer != "ok":
+        raise Unfit(f"{path}: the database is damaged ({answer.splitlines()[0]}). {_remedy(path)}")
+
+
+def _copies(path: Path) -> list[Path]:
+    """Sound copies, the newest first."""
+    return sorted(path.parent.glob(f"{path.name}.good-*"), reverse=True)
+
+
+def _remedy(path: Path) -> str:
+    copies = _copies(path)
+    if not copies:
+        return f"There is no earlier copy. To begin with an empty one (homes stay): mv {path} {path}.damaged"
+    return f"The last sound copy is {copies[0]}. To go back to it: mv {path} {path}.damaged && cp -p {copies[0]} {path}"
+
+
+def keep_copy(path: Path) -> None:
+    """Copy a sound database beside itself. A disk with no room for it costs the copy, not the start."""
+    if not path.exists():
+        return
+    target = path.with_name(f"{path.name}.good-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    partial = path.with_name(f".{path.name}.copying")
+    try:
+        partial.unlink(missing_ok=True)
+        with sqlite3.connect(path) as source, sqlite3.connect(partial) as copy:
+            source.backup(copy)
+        source.close()
+        copy.close()
+        partial.chmod(0o600)
+        os.replace(partial, target)
+    except (sqlite3.Error, OSError) as error:
+        partial.unlink(missing_ok=True)
+        log.warning("no copy of the database was made: %s", error)
+    for old in _copies(path)[COPIES:]:
+        old.unlink()
+
+
+def main() -> None:
+    """Check, copy, become JupyterHub."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    settings = HubSettings.read()
+    os.umask(0o077)
+    try:
+        check_database(settings.layout.database)
+    except Unfit as problem:
+        log.error("hub not started: %s", problem)
+        sys.exit(os.EX_TEMPFAIL)  # the supervisor tries again
+    keep_copy(settings.layout.database)
+    settings.layout.hub_socket.unlink(missing_ok=True)
+    config = Path(__file__).with_name("jupyterhub_config.py")
+    program = str(Path(sys.executable).with_name("jupyterhub"))
+    os.chdir(settings.layout.hub_dir)
+    os.execv(program, [program, f"--config={config}"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What `hub.json` tells the hub about itself, and the secrets beside it. Written by hubfleet, read once at start."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubfleet.layout import Layout
+
+SETTINGS_VARIABLE = "HUBFLEET_HUB_SETTINGS"
+
+
+@dataclass(frozen=True)
+class HubSettings:
+    """``login_kind``: "password" (a class password lets people sign up) or "approval" (an admin approves each one).
+
+    ``allow``: the names that may sign up and enter; None for everybody who passes. ``secrets``: not in `hub.json` but
+    in a file of its own that only the hub can read.
+    """
+
+    layout: Layout
+    address: str
+    port: int
+    login_kind: str
+    admins: tuple[str, ...]
+    allow: tuple[str, ...] | None
+    named_servers: int
+    homes_kept: bool
+    isolated: bool
+    secrets: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> HubSettings:
+        """Read the file named by ``HUBFLEET_HUB_SETTINGS`` (or ``path``) and the secrets beside it."""
+        path = path or Path(os.environ[SETTINGS_VARIABLE])
+        data = json.loads(path.read_text())
+        layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
+        return cls(
+            layout=layout,
+            address=data["address"],
+            port=data["port"],
+            login_kind=data["login_kind"],
+            admins=tuple(data["admins"]),
+            allow=None if data["allow"] is None else tuple(data["allow"]),
+            named_servers=data["named_servers"],
+            homes_kept=data["homes_kept"],
+            isolated=data["isolated"],
+            secrets=json.loads(path.with_name("hub-secrets.json").read_text()),
+        )
+
+    @property
+    def local_url(self) -> str:
+        """The public entrance as seen from this machine."""
+        address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(self.address, self.address)
+        return f"http://{address}:{self.port}"

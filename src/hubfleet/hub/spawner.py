@@ -1,0 +1,179 @@
+"""The hub's side of starting servers: it asks the launcher, and never takes "cannot tell" for "stopped"."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+from jupyterhub.spawner import Spawner
+from traitlets import Unicode
+
+READOPT_LIMIT_S = 1800
+START_HTTP_LIMIT_S = 60
+_LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
+
+class ServerStartFailed(Exception):
+    """Shown to the person who pressed Start, in the words of the launcher."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.jupyterhub_message = message
+
+
+class LauncherSpawner(Spawner):
+    """A client of the launcher's socket. Holds no privilege and knows nothing of how servers run."""
+
+    launcher_socket = Unicode(help="Path of the launcher's Unix socket.").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._progress: asyncio.Queue[str | None] = asyncio.Queue()
+        self._launched = False
+        self._server_name = self.name
+        self._idle_limit: float | None = None
+        # A hub that comes back must be patient with servers it cannot reach at once: JupyterHub stops a server that
+        # does not answer within this limit, and with it the kernels that are fine.
+        self.http_timeout = READOPT_LIMIT_S
+
+    @property
+    def server(self) -> Any:
+        """The server's address as JupyterHub keeps it, less the ``:80`` it adds even to a socket's path."""
+        found = Spawner.server.fget(self)
+        if found is not None and found.proto == "http+unix" and not found.connect_url:
+            found.connect_url = f"{found.proto}://{found.ip}"
+        return found
+
+    @server.setter
+    def server(self, server: Any) -> None:
+        Spawner.server.fset(self, server)
+
+    # -- what survives a restart of the hub --------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        if self._launched:
+            state.update(launched=True, server_name=self._server_name, stop_after_idle=self._idle_limit)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._launched = state.get("launched", False)
+        # A named server may be given another name while it runs; the launcher knows it by the one it started with.
+        self._server_name = state.get("server_name", self.name)
+        self._idle_limit = state.get("stop_after_idle")
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self._launched = False
+        self._server_name = self.name
+        self._idle_limit = None
+
+    # -- start, poll, stop -------------------------------------------------------------------------------------------
+
+    async def start(self) -> str:
+        """Ask for the server; returns its address. Raises ServerStartFailed with the launcher's reason."""
+        self.http_timeout = START_HTTP_LIMIT_S
+        self._progress = asyncio.Queue()
+        self._server_name = self.name
+        environment = {key: str(value) for key, value in self.get_env().items() if key.startswith("JUPYTERHUB_")}
+        wanted = {**self._identity(), "profile": self.user_options.get("profile"), "environment": environment}
+        try:
+            answer = await self._start(wanted)
+        except _LAUNCHER_DOWN as error:
+            raise ServerStartFailed(
+                "The launcher cannot be reached right now. Please try again in a minute."
+            ) from error
+        finally:
+            self._progress.put_nowait(None)
+        if "error" in answer:
+            raise ServerStartFailed(f"Your server could not be started: {answer['error']}")
+        self._launched = True
+        self._idle_limit = answer["stop_after_idle"]
+        return str(answer["url"])
+
+    async def _start(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = {"error": "the launcher ended in the middle of the start"}
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=5)
+        async with (
+            self._session(limit) as session,
+            session.post("http://launcher/v1/start", json=wanted) as response,
+        ):
+            async for line in response.content:
+                answer = json.loads(line)
+                if "progress" not in answer:
+                    return answer
+                self._progress.put_nowait(answer["progress"])
+        return answer
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What the launcher reports, as events of JupyterHub's progress page."""
+        done = 10
+        while (message := await self._progress.get()) is not None:
+            yield {"progress": done, "message": message}
+            done = min(90, done + 30)
+
+    async def poll(self) -> int | None:
+        """None while the server runs, is being started, or cannot be asked about; else its exit code (0: not known)."""
+        if not self._launched:
+            return None if self._start_pending else 0
+        try:
+            answer = await self._ask("status", self._identity())
+        except _LAUNCHER_DOWN as error:
+            self.log.warning("Cannot tell whether %s runs: %s", self._log_name, error)
+            return None
+        if answer.get("state") != "stopped":
+            return None
+        self.log.info("Server %s has ended: %s", self._log_name, answer["why"])
+        return answer["code"] or 0
+
+    async def stop(self, now: bool = False) -> None:
+        """Have it stopped. A launcher that cannot be reached raises, so that the hub keeps its record."""
+        await self._ask("stop", self._identity())
+        self.clear_state()
+
+    def _identity(self) -> dict[str, str]:
+        return {"user": self.user.name, "server": self._server_name}
+
+    def _session(self, limit: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=aiohttp.UnixConnector(self.launcher_socket), timeout=limit)
+
+    async def _ask(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        limit = aiohttp.ClientTimeout(total=60)
+        async with (
+            self._session(limit) as session,
+            session.post(f"http://launcher/v1/{verb}", json=body) as response,
+        ):
+            response.raise_for_status()
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+    # -- the start page ----------------------------------------------------------------------------------------------
+
+    async def get_options_form(self) -> str:
+        """The choice of profiles this user may have; nothing when there is no choice."""
+        try:
+            profiles = (await self._ask("profiles", self._identity()))["profiles"]
+        except _LAUNCHER_DOWN:
+            return ""
+        if not profiles:
+            return ""
+        chosen = next((profile["key"] for profile in profiles if profile["default"]), profiles[0]["key"])
+        return "\n".join(_choice(profile, profile["key"] == chosen) for profile in profiles)
+
+    def options_from_form(self, form_data: dict[str, list[str]]) -> dict[str, str]:
+        return {"profile": form_data["profile"][0]} if form_data.get("profile") else {}
+
+
+def _choice(profile: dict[str, Any], checked: bool) -> str:
+    key, title = html.escape(profile["key"]), html.escape(profile["title"] or profile["key"])
+    details = " · ".join(html.escape(text) for text in (profile["description"], profile["limits"]) if text)
+    mark = " checked" if checked else ""
+    return f"""<div class="form-check mb-3">
+  <input class="form-check-input" type="radio" name="profile" id="profile-{key}" value="{key}"{mark}>
+  <label class="form-check-label" for="profile-{key}"><strong>{title}</strong><br><small>{details}</small></label>
+</div>"""
