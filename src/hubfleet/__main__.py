@@ -1,0 +1,5 @@
+"""`python -m hubfleet` is the command `hubfleet`."""
+
+from hubfleet.cli.main import run
+
+run()

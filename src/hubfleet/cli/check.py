@@ -1,0 +1,34 @@
+"""`hubfleet check`: find what would fail, before anything changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from hubfleet.checks import failures
+from hubfleet.cli.console import say
+from hubfleet.cli.deployment import open_deployment
+from hubfleet.errors import CheckError
+
+MARKS = {"ok": ("ok     ", "green"), "note": ("note   ", "blue"), "problem": ("PROBLEM", "red")}
+
+
+def check(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="As for `up --port`.")] = None,
+) -> None:
+    """Check the configuration and this machine, and change nothing. Example: hubfleet check"""
+    deployment = open_deployment(context.obj, port=port)
+    findings = deployment.check()
+    if as_json:
+        say(json.dumps({"hub": deployment.config.hub, "findings": [vars(finding) for finding in findings]}, indent=1))
+    else:
+        for finding in findings:
+            mark, style = MARKS[finding.level]
+            say(f"{mark}  {finding.text}", style if finding.level == "problem" else "")
+    bad = failures(findings)
+    if bad:
+        raise CheckError(f"{len(bad)} of {len(findings)} checks found a problem", state="Nothing was changed")

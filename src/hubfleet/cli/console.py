@@ -1,0 +1,57 @@
+"""How commands speak: plain lines everywhere, colour on a terminal that wants it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from hubfleet.plan import Event, Line
+
+STYLES = {
+    "heading": "bold",
+    "create": "green",
+    "update": "yellow",
+    "remove": "red",
+    "run": "cyan",
+    "added": "green",
+    "removed": "red",
+    "detail": "dim",
+    "impact": "yellow",
+    "note": "blue",
+}
+
+# Wrapping would break addresses and paths that people copy.
+out = Console(soft_wrap=True, highlight=False, emoji=False, no_color=bool(os.environ.get("NO_COLOR")))
+err = Console(soft_wrap=True, highlight=False, emoji=False, stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+
+
+def say(text: str = "", style: str = "") -> None:
+    """One line on standard output; the text is shown as it is, markup or not."""
+    out.print(Text(text, style=style))
+
+
+def show(lines: Iterable[Line]) -> None:
+    """A plan's lines in their colours."""
+    for line in lines:
+        say(line.text, STYLES[line.role])
+
+
+def ask(question: str) -> bool:
+    """A yes-or-no question; no is the default, and the answer where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        return False
+    return out.input(f"{question} \\[y/N] ").strip().lower() in {"y", "yes"}
+
+
+def report(event: Event) -> None:
+    """A step of a plan as it happens: one line when it begins or reports, its time when it took long."""
+    if event.status == "start":
+        say(f"[{event.number:>2}/{event.total}] {event.change.action} {event.change.resource.title}")
+    elif event.status == "progress":
+        say(f"        {event.text}", "dim")
+    elif event.seconds >= 1:
+        say(f"        {event.status} in {event.seconds:.1f} s", "dim")

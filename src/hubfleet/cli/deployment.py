@@ -1,0 +1,189 @@
+"""Everything a command needs to know about one hub: its configuration, this machine, and what is there already."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import hubfleet
+from hubfleet.checks import Finding, run_checks
+from hubfleet.config import Config, Secrets, default_config, generate_password, load
+from hubfleet.config.document import read_document
+from hubfleet.config.load import NAMES
+from hubfleet.engines import engine
+from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
+from hubfleet.errors import CheckError
+from hubfleet.layout import Layout
+from hubfleet.machines import LocalMachine, Machine
+from hubfleet.plan import Desired, Generations, Plan, make_plan
+from hubfleet.resources.environment import tree_digest
+from hubfleet.supervisor.spec import SupervisorStatus
+
+SYSTEMD = Path("/run/systemd/system")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was given before the command: the file, the hub's name, and whether to show tracebacks."""
+
+    config: Path | None = None
+    hub: str | None = None
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One hub on this machine.
+
+    ``file``: the configuration file, None for the built-in default. ``new_passwords``: generated for this run and not
+    yet written. ``overrides``: what `up --port` chose instead of the file's value, ``file_port``.
+    """
+
+    config: Config
+    file: Path | None
+    secrets: Secrets
+    layout: Layout
+    passwords: Mapping[str, str]
+    new_passwords: Mapping[str, str]
+    overrides: Mapping[str, int]
+    file_port: int
+    supervision: Supervision
+
+    @property
+    def engine(self) -> Engine:
+        return engine(self.config.engine)
+
+    @property
+    def url(self) -> str:
+        """Where people go, as seen from this machine."""
+        address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.config.listen.address, self.config.listen.address)
+        return f"http://{address}:{self.config.listen.port}"
+
+    @property
+    def generations(self) -> Generations:
+        return Generations(self.layout.state)
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        machine = LocalMachine("this machine")
+        return {machine.name: machine}
+
+    def supervisor(self) -> SupervisorStatus | None:
+        """The running supervisor's status, or None."""
+        return SupervisorStatus.read(self.layout.supervisor_dir)
+
+    def check(self) -> list[Finding]:
+        """What could go wrong on this machine."""
+        supervisor = self.supervisor()
+        processes = supervisor.processes.values() if supervisor else ()
+        return run_checks(self.config, self.site, own=frozenset(entry.pid for entry in processes if entry.pid))
+
+    @cached_property
+    def site(self) -> Site:
+        """The facts of this machine."""
+        package = Path(hubfleet.__file__).parent
+        requirements = self.config.servers.requirements
+        python = getattr(sys, "_base_executable", sys.executable)
+        return Site(
+            layout=self.layout,
+            python=os.path.realpath(python),
+            python_version=f"{sys.version_info[0]}.{sys.version_info[1]}",
+            interpreter=Path(sys.base_prefix).resolve(),
+            package=package,
+            package_digest=tree_digest(((str(package), "hubfleet"),)),
+            singleuser_digest=tree_digest(((str(package / "singleuser"), "hubfleet_singleuser"),)),
+            supervision=self.supervision,
+            limits_problem=self.engine.limits_problem(self.config.hub),
+            tokens=self._tokens(),
+            passwords=self.passwords,
+            requirements=requirements.read_text() if requirements else "",
+        )
+
+    def _tokens(self) -> dict[str, str]:
+        """hubfleet's own tokens: those of the last deployment, new ones before the first."""
+        path = self.layout.secrets_dir / "tokens.json"
+        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        return {name: known.get(name) or random.token_hex(32) for name in TOKENS}
+
+    def desired(self) -> Desired:
+        """What should be there. Raises CheckError for what this engine cannot do here."""
+        problems = self.engine.problems(self.config, self.site)
+        if problems:
+            raise CheckError("\n".join(problems), state="Nothing was changed")
+        notes = tuple(f"{key} {value} was chosen on the command line" for key, value in self.overrides.items())
+        if not self.layout.privileged:
+            notes += ("started without root: people on this hub are not isolated from each other",)
+        resources = self.engine.desired(self.config, self.site)
+        return Desired(self.config.hub, self.layout.state, {"this machine": resources}, notes)
+
+    def plan(self) -> Plan:
+        """What would change."""
+        return make_plan(self.desired(), self.machines, self.generations.known())
+
+
+def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
+    """Read configuration, secrets and the traces of earlier runs; changes nothing."""
+    file = options.config or next((Path(name) for name in NAMES if Path(name).exists()), None)
+    config = load(options.config, options.hub) if file else default_config()
+    layout = Layout.here(config.hub)
+    file_port = config.listen.port
+    overrides = _overrides(layout, config, port)
+    if "port" in overrides:
+        listen = config.listen.model_copy(update={"port": overrides["port"]})
+        config = config.model_copy(update={"listen": listen})
+    several = file is not None and "hubs" in read_document(file).data
+    secrets = Secrets.beside(file or Path(NAMES[0]), config.hub if several else None)
+    names = [f"admin_password.{name}" for name in config.login.admins]
+    names += ["class_password"] if config.login.password else []
+    known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
+    new = {name: generate_password() for name in names if name not in known}
+    return Deployment(
+        config,
+        file,
+        secrets,
+        layout,
+        {**known, **new},
+        new,
+        overrides,
+        file_port,
+        _supervision(layout, detach),
+    )
+
+
+def _overrides(layout: Layout, config: Config, port: int | None) -> dict[str, int]:
+    """A port chosen with `up --port` holds until another is chosen or the file's own value changes."""
+    if port is not None:
+        return {} if port == config.listen.port else {"port": port}
+    path = layout.state / "overrides.json"
+    if not path.exists():
+        return {}
+    known = json.loads(path.read_text())
+    return {"port": known["port"]} if known.get("instead_of") == config.listen.port else {}
+
+
+def save_overrides(deployment: Deployment) -> None:
+    """Remember (or forget) what was chosen on the command line."""
+    path = deployment.layout.state / "overrides.json"
+    if not deployment.overrides:
+        path.unlink(missing_ok=True)
+        return
+    path.write_text(json.dumps({**deployment.overrides, "instead_of": deployment.file_port}) + "\n")
+
+
+def _supervision(layout: Layout, detach: bool) -> Supervision:
+    """A hub that runs keeps the way it runs; a new one is attached to the terminal unless detached."""
+    if layout.unit_file.exists():
+        return "systemd"
+    running = SupervisorStatus.read(layout.supervisor_dir)
+    if running is not None:
+        return "attached" if running.attached else "daemon"
+    if not detach:
+        return "attached"
+    return "systemd" if layout.privileged and SYSTEMD.is_dir() and shutil.which("systemctl") else "daemon"

@@ -1,0 +1,36 @@
+"""`hubfleet explain USER`: what one user gets, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from hubfleet.cli.console import out, say
+from hubfleet.cli.deployment import open_deployment
+from hubfleet.config import explain as rows_of
+from hubfleet.config import valid_user
+from hubfleet.names import system_name
+
+
+def explain(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="Login name.")],
+    profile: Annotated[str | None, typer.Option("--profile", help="As if this profile were chosen.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show each setting as USER gets it, and the line it comes from. Example: hubfleet explain ada"""
+    valid_user(user)
+    deployment = open_deployment(context.obj)
+    rows = rows_of(deployment.config, user, profile)
+    if as_json:
+        found = [{"setting": row.path, "value": row.value, "source": row.source} for row in rows]
+        say(json.dumps({"user": user, "system_name": system_name(user), "settings": found}, indent=1))
+        return
+    say(f"{user} is called {system_name(user)} on the machine" if system_name(user) != user else user, "bold")
+    table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        table.add_row(row.path, row.value, row.source)
+    out.print(table, soft_wrap=False)

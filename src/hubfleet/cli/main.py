@@ -1,0 +1,103 @@
+"""The program `hubfleet`: its commands, and the one place where errors become text and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hubfleet
+from hubfleet.cli import check, down, explain, init, logs, plan, schema, status, up, users
+from hubfleet.cli.console import err, say
+from hubfleet.cli.deployment import Options
+from hubfleet.errors import HubfleetError
+
+EPILOG = (
+    "Exit codes: 0 done · 2 wrong configuration or arguments · 3 check found a problem · 4 a step failed · "
+    "5 somebody else is at it · 6 the hub does not run · 7 you said no · 70 a bug in hubfleet"
+)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+users_app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"hubfleet {hubfleet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="The configuration file [default: hubfleet.yaml].")
+    ] = None,
+    hub: Annotated[str | None, typer.Option("-H", "--hub", help="Which hub of a file with several.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Deploy JupyterHub on the machines you have, and run it."""
+    context.obj = Options(config, hub, debug)
+
+
+for name, command in (
+    ("init", init.init),
+    ("check", check.check),
+    ("plan", plan.plan),
+    ("up", up.up),
+    ("status", status.status),
+    ("logs", logs.logs),
+    ("explain", explain.explain),
+    ("down", down.down),
+    ("schema", schema.schema),
+):
+    app.command(name)(command)
+users_app.callback(invoke_without_command=True)(users.listing)
+users_app.command("approve")(users.approve)
+users_app.command("block")(users.block)
+users_app.command("reset-password")(users.reset_password)
+app.add_typer(users_app, name="users")
+
+
+def run() -> None:
+    """Entry point. Errors are told in words, with an exit code for each cause."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except HubfleetError as error:
+        if debug:
+            traceback.print_exc()
+        err.print(str(error), style="red", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("Interrupted. Run the same command again to go on from here.", markup=False)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of our output (head, less) has seen enough
+    except Exception as error:  # noqa: BLE001 - the last resort: told in words, with an exit code of its own
+        if debug:
+            traceback.print_exc()
+        err.print(
+            f"hubfleet failed in a way it does not know ({type(error).__name__}: {error}). "
+            "Try: the same command with --debug, and report what it shows",
+            style="red",
+            markup=False,
+        )
+        sys.exit(70)
+
+
+if __name__ == "__main__":
+    run()

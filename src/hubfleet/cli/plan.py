@@ -1,0 +1,29 @@
+"""`hubfleet plan`: show what `up` would do."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from hubfleet.cli.console import say, show
+from hubfleet.cli.deployment import open_deployment
+from hubfleet.plan import plan_lines
+
+
+def plan(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show long differences whole.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Plan for `up --detach`.")] = False,
+) -> None:
+    """Show every change that `up` would make, and change nothing. Example: hubfleet plan"""
+    deployment = open_deployment(context.obj, detach=detach)
+    made = deployment.plan()
+    if as_json:
+        say(json.dumps(made.to_json(), indent=1))
+        return
+    show(plan_lines(made, full=full))
+    for name in deployment.new_passwords:
+        say(f"note: {name} will be generated into {deployment.secrets.path}", "blue")

@@ -1,0 +1,64 @@
+"""Questions that commands ask a running hub and its launcher."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from hubfleet.cli.deployment import Deployment
+from hubfleet.errors import NotRunningError
+from hubfleet.unixhttp import Refused, request
+
+
+def ask_launcher(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
+    """The launcher's answer. Raises NotRunningError when it does not answer."""
+    try:
+        return request(deployment.layout.launcher_socket, method, target, body, timeout=timeout)
+    except OSError as error:
+        raise NotRunningError(
+            f"the launcher of hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
+        ) from error
+
+
+def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
+    """The answer of JupyterHub's REST API, asked as hubfleet itself. ``target``: what follows ``/hub/api``.
+
+    Raises NotRunningError when the hub does not answer, Refused when it says no.
+    """
+    token = deployment.site.tokens["operator_token"]
+    try:
+        return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token, timeout)
+    except Refused:
+        raise
+    except OSError as error:
+        raise NotRunningError(
+            f"hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
+        ) from error
+
+
+def people(deployment: Deployment) -> list[dict[str, Any]]:
+    """Everybody the hub knows: name, whether they may enter, whether they are an admin, their running servers."""
+    signed_up = {entry["name"]: entry["approved"] for entry in ask_hub(deployment, "GET", "/hubfleet/people")["people"]}
+    known: dict[str, dict[str, Any]] = {}
+    offset, page = 0, 200
+    while True:
+        users = ask_hub(deployment, "GET", f"/users?offset={offset}&limit={page}")
+        known.update({user["name"]: user for user in users})
+        if len(users) < page:
+            break
+        offset += page
+    return [
+        {
+            "name": name,
+            "approved": signed_up.get(name, False),
+            "admin": name in deployment.config.login.admins,
+            "servers": sorted(known.get(name, {}).get("servers", {})),
+            "last_activity": known.get(name, {}).get("last_activity"),
+        }
+        for name in sorted({*signed_up, *known})
+    ]
+
+
+def user_path(name: str) -> str:
+    """A user's name inside an address."""
+    return quote(name, safe="")

@@ -1,0 +1,137 @@
+"""`hubfleet up`: make it so, and either stay in front of the hub or leave it running."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubfleet import agent
+from hubfleet.checks import failures
+from hubfleet.cli.console import ask, out, report, say, show
+from hubfleet.cli.deployment import Deployment, open_deployment, save_overrides
+from hubfleet.cli.down import stop_everything
+from hubfleet.config import starter_text
+from hubfleet.config.load import NAMES
+from hubfleet.errors import ApplyError, CancelledError_, CheckError
+from hubfleet.plan import Line, Plan, apply_plan, plan_lines, summary
+from hubfleet.supervisor.spec import SupervisorStatus
+
+
+def up(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; show the plan's summary only.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave the hub running and come back.")] = False,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Listen there instead.")] = None,
+) -> None:
+    """Check, plan, ask, and do it. In front, Ctrl-C stops the hub; see --detach. Example: hubfleet up --yes --detach"""
+    deployment = open_deployment(context.obj, port=port, detach=detach)
+    before = deployment.supervisor()
+    problems = failures(deployment.check())
+    if problems:
+        raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
+    plan = deployment.plan()
+    _confirm(deployment, plan, yes)
+    _write_files(deployment, yes)
+    if not plan.empty:
+        _carry_out(deployment, plan)
+    _tell(deployment, plan)
+    attached_here = before is None and deployment.supervision == "attached"
+    if attached_here:
+        _stay(deployment)
+
+
+def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
+    if yes or plan.empty:
+        say(f"{plan.hub}: {summary(plan)}", "bold")
+        show(Line(f"note: {note}", "note") for note in plan.notes)
+        return
+    show(plan_lines(plan))
+    if not ask("Do this?"):
+        raise CancelledError_("not done", state="Nothing was changed", remedy="hubfleet up --yes")
+
+
+def _write_files(deployment: Deployment, yes: bool) -> None:
+    """Before the first change: the state directory, new passwords, and a file for a hub that has none."""
+    state = deployment.layout.state
+    for path, mode in ((state.parent, 0o755), (state, 0o711)):
+        if not path.is_dir():
+            path.mkdir(parents=True)
+            path.chmod(mode if deployment.layout.privileged else 0o700)
+    if deployment.file is None:
+        path = Path(NAMES[0])
+        if yes or ask(f"Write this hub's settings to {path}, so that you can change them?"):
+            path.write_text(starter_text(deployment.config.hub))
+            say(f"Wrote {path}.")
+    for name, password in deployment.new_passwords.items():
+        deployment.secrets.ensure(name, partial(str, password))
+    save_overrides(deployment)
+
+
+def _carry_out(deployment: Deployment, plan: Plan) -> None:
+    with agent.hold(deployment.layout.state):
+        number = deployment.generations.begin(plan)
+        apply_plan(plan, deployment.machines, report)
+        deployment.generations.switch(number)
+        _sweep(deployment)
+
+
+def _sweep(deployment: Deployment) -> None:
+    """Remove environments that were in use when the plan was made, and no longer are."""
+    plan = deployment.plan()
+    if plan.empty or any(change.action != "remove" for _, change in plan.changes):
+        return
+    number = deployment.generations.begin(plan)
+    apply_plan(plan, deployment.machines, report)
+    deployment.generations.switch(number)
+
+
+def _tell(deployment: Deployment, plan: Plan) -> None:
+    if plan.empty:
+        say(f"Nothing to change. Hub {plan.hub} is at {deployment.url}")
+        return
+    say()
+    say(f"Hub {plan.hub} is ready: {deployment.url}", "bold green")
+    new = deployment.new_passwords
+    for name in (name for name in new if name.startswith("admin_password.")):
+        say(f"  Log in as {name.partition('.')[2]} with password {new[name]}")
+    if "class_password" in new:
+        say(f"  Others sign up at {deployment.url}/hub/signup with class password {new['class_password']}")
+    if new:
+        say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
+    else:
+        say(f"  Passwords are in {deployment.secrets.path}.", "dim")
+    homes = deployment.config.storage.homes
+    kept = (homes.path or deployment.layout.homes) if homes else None
+    say(f"  Homes: {kept}" if kept else "  Homes are not kept.", "dim")
+    say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
+    if deployment.supervision != "attached":
+        say("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down", "dim")
+
+
+def _stay(deployment: Deployment) -> None:
+    """Wait in front of the hub. Ctrl-C (or the end of the terminal) stops it, and says how to come back."""
+    say("  Ctrl-C stops the hub.", "dim")
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: leave.set())
+    while not leave.wait(0.5):
+        if SupervisorStatus.read(deployment.layout.supervisor_dir) is None:
+            raise ApplyError(
+                "the hub's supervisor has ended", state="Users' servers may still run", remedy="hubfleet up"
+            )
+    out.line()
+    say("Stopping the hub and its servers ...")
+    stopped = stop_everything(deployment)
+    say(f"Stopped, with {stopped} running servers. Files and accounts are kept in {deployment.layout.state}.")
+    say(f"Come back with: {_same_command()}")
+
+
+def _same_command() -> str:
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return " ".join(words)

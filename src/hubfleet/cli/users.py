@@ -1,0 +1,68 @@
+"""`hubfleet users`: who has signed up; let in, block, give a new password."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from hubfleet.cli.console import out, say
+from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli.talk import ask_hub, people
+from hubfleet.config import valid_user
+from hubfleet.errors import ConfigError
+from hubfleet.names import system_name
+from hubfleet.unixhttp import Refused
+
+Name = Annotated[str, typer.Argument(help="Login name.")]
+
+
+def listing(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Show who has signed up and where their files are. Example: hubfleet users"""
+    if context.invoked_subcommand is not None:
+        return
+    deployment = open_deployment(context.obj)
+    found = people(deployment)
+    homes = deployment.config.storage.homes
+    root = (homes.path if homes and homes.path else deployment.layout.homes) if homes else None
+    for entry in found:
+        entry["home"] = str(root / system_name(entry["name"])) if root else None
+    if as_json:
+        say(json.dumps({"hub": deployment.config.hub, "users": found}, indent=1))
+        return
+    table = Table("name", "may enter", "servers", "home", box=None, pad_edge=False, header_style="dim")
+    for entry in found:
+        role = "yes, admin" if entry["admin"] else "yes" if entry["approved"] else "no"
+        servers = ", ".join(name or "default" for name in entry["servers"])
+        table.add_row(entry["name"], role, servers, entry["home"] or "not kept")
+    out.print(table, soft_wrap=False)
+
+
+def approve(context: typer.Context, name: Name) -> None:
+    """Let somebody in who has signed up. Example: hubfleet users approve ada"""
+    _act(open_deployment(context.obj), name, "approve")
+    say(f"{name} may enter.")
+
+
+def block(context: typer.Context, name: Name) -> None:
+    """Lock somebody out now: servers stopped, files kept. Undo with approve. Example: hubfleet users block ada"""
+    _act(open_deployment(context.obj), name, "block")
+    say(f"{name} is locked out and has no running server. Undo: hubfleet users approve {name}")
+
+
+def reset_password(context: typer.Context, name: Name) -> None:
+    """Give somebody a new password and show it once. Example: hubfleet users reset-password ada"""
+    answer = _act(open_deployment(context.obj), name, "reset-password")
+    say(f"New password of {name} (shown only now): {answer['password']}")
+
+
+def _act(deployment: Deployment, name: str, action: str) -> Any:
+    valid_user(name)
+    try:
+        return ask_hub(deployment, "POST", "/hubfleet/people", {"name": name, "action": action})
+    except Refused as refusal:
+        raise ConfigError(f"{name}: {refusal}", state="Nothing was changed", remedy="hubfleet users") from refusal
