@@ -119,7 +119,7 @@ class Servers:
         return record
 
     def _with_profile(self, request: Request) -> Request:
-        """The request with the default profile, where nobody chose one. Raises BadRequest for one that is not theirs."""
+        """The request, with the default profile where nobody chose one. Raises BadRequest for one not theirs."""
         visible = dict(visible_profiles(self._config, request.user))
         if request.profile is None:
             default = next((key for key, profile in visible.items() if profile.default), None)

@@ -274,7 +274,7 @@ class LocalLaunch:
 
 
 def _source(mount: Mount) -> str:
-    """Where a mount really comes from. Raises StartFailed for a missing one, and for a link to what users must not see."""
+    """Where a mount really comes from. Raises StartFailed if it is missing, or leads to what users must not see."""
     resolved = os.path.realpath(mount.host)
     if not os.path.isdir(resolved):
         raise StartFailed(f"{mount.host} is missing on this machine; an administrator has to create it")

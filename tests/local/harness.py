@@ -1,0 +1,289 @@
+"""A real hub for tests: made by the command line, spoken to over HTTP like by anybody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+import websocket
+
+Answer = TypeVar("Answer")
+PASSWORD = "correct-horse-battery"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_that(what: str, look: Callable[[], Answer], limit: float = 30.0) -> Answer:
+    """Call ``look`` until it gives something true; fail with ``what`` after ``limit`` seconds."""
+    deadline = time.monotonic() + limit
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+class Person:
+    """Somebody with an account: a browser's session and an API token."""
+
+    def __init__(self, hub: RunningHub, name: str, password: str) -> None:
+        self.hub, self.name, self.password = hub, name, password
+        self.session = requests.Session()
+        self.token = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"token {self.token}"}
+
+    def _form(self, page: str, data: dict[str, str]) -> requests.Response:
+        self.session.get(f"{self.hub.url}/hub/{page}")
+        xsrf = [cookie.value or "" for cookie in self.session.cookies if cookie.name == "_xsrf"][-1]
+        return self.session.post(f"{self.hub.url}/hub/{page}", data={**data, "_xsrf": xsrf}, allow_redirects=False)
+
+    def sign_up(self, class_password: str | None = None) -> requests.Response:
+        data = {"username": self.name, "signup_password": self.password, "signup_password_confirmation": self.password}
+        if class_password is not None:
+            data["class_password"] = class_password
+        return self._form("signup", data)
+
+    def log_in(self) -> requests.Response:
+        """Log in; on success (302) also get an API token."""
+        answer = self._form("login", {"username": self.name, "password": self.password})
+        if answer.status_code == 302:
+            self.session.get(f"{self.hub.url}/hub/home")
+            xsrf = [cookie.value or "" for cookie in self.session.cookies if cookie.name == "_xsrf"][-1]
+            made = self.session.post(
+                f"{self.hub.url}/hub/api/users/{self.name}/tokens",
+                headers={"X-XSRFToken": xsrf, "Referer": f"{self.hub.url}/hub/home"},
+                json={"expires_in": 36000},
+            )
+            made.raise_for_status()
+            self.token = made.json()["token"]
+        return answer
+
+    def api(self, method: str, target: str, **arguments: Any) -> requests.Response:
+        """JupyterHub's API as this person."""
+        return requests.request(
+            method, f"{self.hub.url}/hub/api{target}", headers=self.headers, timeout=60, **arguments
+        )
+
+    def start(self, options: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Start the server and return the events of its progress stream, to the last."""
+        answer = self.api("POST", f"/users/{self.name}/server", json=options or {})
+        assert answer.status_code in (201, 202), answer.text
+        return self.progress()
+
+    def progress(self) -> list[dict[str, Any]]:
+        events = []
+        with requests.get(
+            f"{self.hub.url}/hub/api/users/{self.name}/server/progress",
+            headers=self.headers,
+            stream=True,
+            timeout=120,
+        ) as stream:
+            for line in stream.iter_lines():
+                if line.startswith(b"data:"):
+                    events.append(json.loads(line[5:]))
+                    if events[-1].get("ready") or events[-1].get("failed"):
+                        break
+        return events
+
+    def stop(self) -> None:
+        self.api("DELETE", f"/users/{self.name}/server")
+        await_that(f"{self.name}'s server is gone", lambda: not self.servers())
+
+    def servers(self) -> dict[str, Any]:
+        answer = self.api("GET", f"/users/{self.name}")
+        answer.raise_for_status()
+        servers: dict[str, Any] = answer.json()["servers"]
+        return servers
+
+    def jupyter(self, method: str, target: str, **arguments: Any) -> requests.Response:
+        """The API of this person's Jupyter server."""
+        return requests.request(
+            method, f"{self.hub.url}/user/{self.name}{target}", headers=self.headers, timeout=60, **arguments
+        )
+
+    def kernel(self) -> Kernel:
+        """A new Python kernel."""
+        answer = self.jupyter("POST", "/api/kernels", json={"name": "python3"})
+        assert answer.status_code == 201, answer.text
+        return Kernel(self, answer.json()["id"])
+
+
+class Kernel:
+    """One kernel, over the public websocket."""
+
+    def __init__(self, person: Person, identifier: str) -> None:
+        self.person, self.id = person, identifier
+        self._socket: websocket.WebSocket | None = None
+
+    def connect(self) -> websocket.WebSocket:
+        url = f"{self.person.hub.url.replace('http', 'ws')}/user/{self.person.name}/api/kernels/{self.id}/channels"
+        self._socket = websocket.create_connection(
+            url, header=[f"Authorization: token {self.person.token}"], timeout=60
+        )
+        return self._socket
+
+    def send(self, code: str) -> str:
+        """Begin to run code; returns the message's id."""
+        identifier = uuid.uuid4().hex
+        header = {"msg_id": identifier, "msg_type": "execute_request", "username": "", "session": "s", "version": "5.3"}
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}, "content": content}
+        (self._socket or self.connect()).send(json.dumps(message))
+        return identifier
+
+    def receive(self) -> dict[str, Any]:
+        """The next message, whatever it is."""
+        message: dict[str, Any] = json.loads((self._socket or self.connect()).recv())
+        return message
+
+    def run(self, code: str) -> str:
+        """Run code and return what it printed (and its result, and its error's name and value)."""
+        identifier, text = self.send(code), ""
+        while True:
+            message = self.receive()
+            if message["parent_header"].get("msg_id") != identifier:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                text += content["text"]
+            elif message["msg_type"] == "execute_result":
+                text += content["data"]["text/plain"]
+            elif message["msg_type"] == "error":
+                text += f"{content['ename']}: {content['evalue']}"
+            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                return text
+
+
+class RunningHub:
+    """A hub in a state directory of its own, below ``base``."""
+
+    def __init__(self, base: Path, folder: Path, *, as_user: str | None = None, settings: str = "") -> None:
+        self.base, self.folder, self.as_user = base, folder, as_user
+        self.port = free_port()
+        self.name = f"t{secrets.token_hex(3)}"
+        self.url = f"http://127.0.0.1:{self.port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.write(settings)
+
+    @property
+    def state(self) -> Path:
+        return self.base / self.name
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    def write(self, settings: str) -> None:
+        """Write the configuration: name and port, and what is given."""
+        self.settings = settings
+        text = f"hub: {self.name}\nlisten: {{port: {self.port}}}\n{settings}"
+        (self.folder / "hubfleet.yaml").write_text(text)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "hubfleet", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "HUBFLEET_STATE_DIR": str(self.base), "NO_COLOR": "1"}
+
+    def run(self, *arguments: str, check: bool = True, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        """Run a command of hubfleet in the folder of the configuration."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            user=self.as_user,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"hubfleet {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        return done
+
+    def up(self) -> str:
+        return self.run("up", "--yes", "--detach").stdout
+
+    def changes(self) -> list[dict[str, Any]]:
+        changes: list[dict[str, Any]] = json.loads(self.run("plan", "--json").stdout)["changes"]
+        return changes
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return status
+
+    def pid(self, process: str) -> int:
+        """The process id of hub, proxy or launcher, once it runs."""
+        return int(await_that(f"{process} runs", lambda: self._pid(process)))
+
+    def _pid(self, process: str) -> int | None:
+        status = json.loads((self.state / "supervisor" / "status.json").read_text())
+        pid: int | None = status["processes"].get(process, {}).get("pid")
+        return pid
+
+    def answers(self) -> bool:
+        """Whether the hub answers through the proxy."""
+        try:
+            return requests.get(f"{self.url}/hub/api/", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def await_answer(self) -> None:
+        await_that("the hub answers", self.answers, 60)
+
+    def password(self, name: str) -> str:
+        """A password out of the secrets file: "class_password" or "admin_password.admin"."""
+        text = (self.folder / "hubfleet.secrets.yaml").read_text()
+        key = re.escape(name.rpartition(".")[2])
+        found = re.search(rf"^\s*{key}: (\S+)$", text, re.MULTILINE)
+        assert found, f"no {name} in the secrets file"
+        return found[1]
+
+    def person(self, name: str) -> Person:
+        """Sign up (class password) and log in."""
+        person = Person(self, name, PASSWORD)
+        assert person.sign_up(self.password("class_password")).status_code == 200
+        assert person.log_in().status_code == 302
+        return person
+
+    def admin(self, name: str = "admin") -> Person:
+        person = Person(self, name, self.password(f"admin_password.{name}"))
+        assert person.log_in().status_code == 302
+        return person
+
+    def down(self) -> None:
+        self.run("down", "--yes")
+
+    def remove(self) -> None:
+        """Stop the hub and remove every trace of it (accounts included)."""
+        if (self.state / "supervisor" / "status.json").exists():
+            self.run("down", "--yes", check=False)
+        for account in (f"hubfleet-{self.name}-p", f"hubfleet-{self.name}"):
+            if os.geteuid() == 0 and self.as_user is None:
+                subprocess.run(["userdel", account], capture_output=True, check=False)
+        shutil.rmtree(self.state, ignore_errors=True)
