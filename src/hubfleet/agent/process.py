@@ -55,7 +55,12 @@ def _tell_supervisor(process: Process) -> None:
     supervisor = SupervisorStatus.read(Path(process.directory))
     if supervisor is not None:
         os.kill(supervisor.pid, signal.SIGHUP)
-    elif process.unit:
+        return
+    # A new supervisor starts all it finds; what is left of an earlier life is not part of this plan.
+    for spec_file in Path(process.directory).glob("*.process.json"):
+        if spec_file.name != f"{process.name}.process.json":
+            spec_file.unlink()
+    if process.unit:
         for command in (["daemon-reload"], ["enable", process.unit], ["restart", process.unit]):
             done = subprocess.run(["systemctl", *command], capture_output=True, text=True)
             if done.returncode != 0:

@@ -78,6 +78,7 @@ def configure(c: Any, settings: HubSettings) -> None:
         c.Authenticator.allowed_users = {*settings.allow, *settings.admins}
     c.PeopleAuthenticator.kind = settings.login_kind
     c.PeopleAuthenticator.class_password = settings.secrets.get("class_password", "")
+    c.PeopleAuthenticator.first_passwords_note = str(layout.hub_dir / "first-passwords.json")
     c.PeopleAuthenticator.first_passwords = {
         name: settings.secrets[f"admin_password.{name}"] for name in settings.admins
     }

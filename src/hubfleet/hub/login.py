@@ -8,7 +8,9 @@ user's name can be neither signed up again nor given to another account, for tha
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
+from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -34,6 +36,7 @@ class PeopleAuthenticator(NativeAuthenticator):
     )
     class_password = Unicode(help="What a newcomer must know when kind is 'password'.").tag(config=True)
     first_passwords = Dict(help="Admins' names and the passwords they start with.").tag(config=True)
+    first_passwords_note = Unicode(help="File that notes which first passwords were set.").tag(config=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,14 +45,28 @@ class PeopleAuthenticator(NativeAuthenticator):
         self.allowed_failed_logins = 10
         self.seconds_before_next_try = 60
         self.open_signup = self.kind == "password"
-        for name, password in self.first_passwords.items():
-            if not self.user_exists(name):
-                self._add_account(name, password)
+        self._set_first_passwords()
 
-    def _add_account(self, name: str, password: str) -> None:
-        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
-        self.db.add(UserInfo(username=self.normalize_username(name), password=hashed, is_authorized=True))
-        self.db.commit()
+    def _set_first_passwords(self) -> None:
+        """Give admins the passwords of the secrets file: once, and again whenever the file has another one.
+
+        In between an admin may choose an own password in the browser. What was set is noted (as a hash) beside the
+        database, so that deleting a line of the secrets file is the way out for an admin who forgot.
+        """
+        note = Path(self.first_passwords_note)
+        known: dict[str, str] = json.loads(note.read_text()) if note.exists() else {}
+        for name, password in self.first_passwords.items():
+            if name in known and bcrypt.checkpw(password.encode(), known[name].encode()) and self.user_exists(name):
+                continue
+            hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+            info = self.get_user(name)
+            if info is None:
+                info = UserInfo(username=self.normalize_username(name), password=hashed)
+                self.db.add(info)
+            info.password, info.is_authorized = hashed, True
+            self.db.commit()
+            known[name] = hashed.decode()
+            note.write_text(json.dumps(known))
 
     def may_sign_up(self, name: str, class_password: str) -> str | None:
         """Why a newcomer is turned away, or None."""
