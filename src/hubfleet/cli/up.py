@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -133,5 +134,8 @@ def _stay(deployment: Deployment) -> None:
 
 
 def _same_command() -> str:
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return " ".join(words)
+    """What was typed, as far as it can be known."""
+    if "MAKELEVEL" in os.environ:
+        port = sys.argv[sys.argv.index("--port") + 1] if "--port" in sys.argv else ""
+        return f"make up PORT={port}" if port else "make up"
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -145,7 +145,10 @@ run_tool("reading", ["cat", {str(pipe)!r}], progress=print, cwd="/", environ=os.
 def test_users_are_found_by_what_they_run(tmp_path: Path) -> None:
     wanted = Environment("", "small", sys.executable).placed(str(tmp_path))
     build(wanted)
-    user = subprocess.Popen([f"{wanted.path}/bin/python", "-c", "input()"], stdin=subprocess.PIPE)
+    program = [f"{wanted.path}/bin/python", "-c", "print('up', flush=True); input()"]
+    user = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert user.stdout
+    assert user.stdout.readline() == b"up\n"
     observed = builder.observe(wanted)
     user.communicate(b"\n")
     assert observed
