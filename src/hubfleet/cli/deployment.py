@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import secrets as random
 import shutil
 import sys
@@ -93,6 +94,7 @@ class Deployment:
         python = getattr(sys, "_base_executable", sys.executable)
         return Site(
             layout=self.layout,
+            account=pwd.getpwuid(os.geteuid()).pw_name,
             python=os.path.realpath(python),
             python_version=f"{sys.version_info[0]}.{sys.version_info[1]}",
             interpreter=Path(sys.base_prefix).resolve(),

@@ -19,6 +19,7 @@ Supervision = Literal["attached", "daemon", "systemd"]
 class Site:
     """The facts and secrets that a desired state is made from; gathered beforehand, so that making it is pure.
 
+    ``account``: the name of the account that runs hubfleet.
     ``python``: the interpreter environments are built on, ``python_version`` its "3.11", ``interpreter`` the
     installation it belongs to.
     ``package``: the directory of this very package, copied into the hub's environment; ``package_digest`` of its files.
@@ -28,6 +29,7 @@ class Site:
     """
 
     layout: Layout
+    account: str
     python: str
     python_version: str
     interpreter: Path

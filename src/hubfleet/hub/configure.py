@@ -94,7 +94,7 @@ def configure(c: Any, settings: HubSettings) -> None:
     ]
     c.JupyterHub.load_roles = [
         {"name": "operator", "scopes": OPERATOR_SCOPES, "users": list(settings.admins)},
-        {"name": "hubfleet", "scopes": [*OPERATOR_SCOPES, "proxy", "shutdown"], "services": ["hubfleet"]},
+        {"name": "hubfleet", "scopes": OPERATOR_SCOPES, "services": ["hubfleet"]},
         {
             "name": "idle-culler",
             "scopes": [

@@ -61,7 +61,6 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
     # Others may pass through a privileged hub's directories, for its accounts are others; they may list none of them.
     passable = 0o711 if root else 0o700
     wanted = [
-        *(Directory(str(path), root, root, 0o755) for path in _missing_parents(layout.base, root)),
         Directory(str(layout.base), root, root, 0o755 if root else 0o700),
         Directory(str(layout.state), root, root, passable),
         Directory(str(layout.state / "generations"), root, root, 0o700),
@@ -72,7 +71,8 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
         Directory(str(layout.supervisor_dir), root, root, 0o700),
         Directory(str(layout.logs), root, root, 0o700),
         Directory(str(layout.logs / "servers"), root, root, 0o700),
-        Directory(str(layout.run), root, root, passable),
+        # Possibly below /tmp, where somebody else could have made it first: the owner is checked in any case.
+        Directory(str(layout.run), site.account, "", passable),
         Directory(str(layout.hub_socket.parent), who.hub, who.hub, 0o755 if root else 0o700),
         # The group sticks to what is made inside, so that the hub can speak to the proxy's socket.
         Directory(str(layout.proxy_socket.parent), who.proxy, who.hub, 0o2710 if root else 0o700),
@@ -83,14 +83,6 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
     if homes is not None:
         wanted.append(Directory(str(homes), root, root, passable))
     return list(wanted)
-
-
-def _missing_parents(base: Path, root: str) -> list[Path]:
-    """For an ordinary user ~/.local/share may not be there yet; nothing above the home is ever made."""
-    if root:
-        return []
-    home = Path.home()
-    return [parent for parent in reversed(base.parents) if home in parent.parents]
 
 
 def homes_path(config: Config, site: Site) -> Path | None:
