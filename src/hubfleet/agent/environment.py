@@ -73,7 +73,9 @@ class _Build:
         wanted = self.wanted
         if wanted.lock:
             lock = self._text("requirements.lock", wanted.lock)
-            self._install(count_requirements(wanted.lock), ["--require-hashes", "-r", lock])
+            build = self._text("build-constraints.txt", wanted.build_constraints)
+            arguments = ["--require-hashes", "--build-constraints", build, "-r", lock]
+            self._install(count_requirements(wanted.lock), arguments)
         if wanted.packages or wanted.requirements_text:
             count = len(wanted.packages) + count_requirements(wanted.requirements_text)
             limits = ["-c", self._text("constraints.txt", wanted.constraints)] if wanted.constraints else []

@@ -17,6 +17,7 @@ from hubfleet.cli.console import out, say
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.talk import ask_launcher, people
 from hubfleet.errors import NotRunningError
+from hubfleet.layout import ROOT_BASE
 from hubfleet.logfiles import tail
 from hubfleet.unixhttp import Refused
 
@@ -40,6 +41,8 @@ def gather(deployment: Deployment) -> dict[str, Any]:
         "problems": [],
     }
     if supervisor is None:
+        if not deployment.layout.privileged and (ROOT_BASE / deployment.config.hub).is_dir():
+            found["problems"].append("root has a hub of this name on this machine; to see it: sudo hubfleet status")
         return found
     for name in EXPECTED:
         if processes.get(name, {}).get("state") != "running":

@@ -106,13 +106,18 @@ class Unknown:
 
 Status = Running | Stopped | Unknown
 Progress = Callable[[str], None]
+Spawned = Callable[["Record"], None]
 
 
 class Launch(Protocol):
     """How one engine runs one server. Implementations live in ``engines/<name>/launch.py``."""
 
-    async def start(self, request: Request, effective: Effective, progress: Progress) -> Record:
-        """Start the server and return once it accepts connections. Raises StartFailed, leaving nothing behind."""
+    async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
+        """Start the server and return once it accepts connections. Raises StartFailed, leaving nothing behind.
+
+        ``spawned`` is told of the server as soon as it exists, before it is up: a launcher that dies in between finds
+        it again. An OSError of ``spawned`` fails the start, for a server that cannot be found again must not run.
+        """
 
     async def poll(self, record: Record) -> Status:
         """What is known of the server. Does not raise for an unreachable backend: that is Unknown."""

@@ -107,14 +107,17 @@ class Servers:
         async with self._locks[request.id]:
             await self._stop(request.id, grace=STOP_GRACE_S)
             try:
-                record = await self._launch.start(request, wanted, report)
-                await self._keep(record)
+                record = await self._launch.start(request, wanted, report, self._store.save)
             except StartFailed as failure:
+                self._store.remove(request.id)
                 self._remember(request.id, Ending(None, str(failure), time.time()))
                 log.warning("%s: %s", request.id, failure)
                 raise
             finally:
                 self._starting.pop(request.id, None)
+            self._records[record.id] = record
+            self._endings.pop(record.id, None)
+            self._launch.watch(record, self._on_ended)
         log.info("%s: started with profile %s", record.id, record.profile)
         return record
 
@@ -127,17 +130,6 @@ class Servers:
         if request.profile not in visible:
             raise BadRequest(f"user {request.user!r} has no profile {request.profile!r}")
         return request
-
-    async def _keep(self, record: Record) -> None:
-        """Write the record before anybody hears of the server: one that cannot be found again must not run."""
-        try:
-            self._store.save(record)
-        except OSError as error:
-            await self._launch.stop(record, grace=0)
-            raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
-        self._records[record.id] = record
-        self._endings.pop(record.id, None)
-        self._launch.watch(record, self._on_ended)
 
     async def status(self, identifier: str) -> Status:
         """What is known of a server; for one that never was: stopped."""

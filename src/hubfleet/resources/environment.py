@@ -25,6 +25,7 @@ class Environment(Resource):
     python:            interpreter to build on: a path, or a version such as "3.12".
     lock:              requirements with hashes; installed first, with nothing else allowed.
     constraints:       limits for `packages` and `requirements_text` (keeps the locked versions).
+    build_constraints: locked versions of what builds packages that come as source only.
     requirements_text: a requirements file's text; `packages` are single requirements.
     copies:            (directory, place below site-packages); `copies_digest` is `tree_digest` of them.
     node_package, node_lock: texts of package.json and package-lock.json for `npm ci`; `lock` must then name
@@ -40,6 +41,7 @@ class Environment(Resource):
     python: str
     lock: str = field(default="", repr=False)
     constraints: str = field(default="", repr=False)
+    build_constraints: str = field(default="", repr=False)
     packages: tuple[str, ...] = ()
     requirements_text: str = field(default="", repr=False)
     copies: tuple[tuple[str, str], ...] = ()
@@ -61,7 +63,7 @@ class Environment(Resource):
     @property
     def digest(self) -> str:
         """Digest of everything that decides the content; not of path, label and where copies come from."""
-        software = [self.lock, self.constraints, self.packages, self.requirements_text]
+        software = [self.lock, self.constraints, self.build_constraints, self.packages, self.requirements_text]
         copies = [[place for _, place in self.copies], self.copies_digest]
         parts = [RECIPE, self.python, self.system_site, software, copies, self.node_package, self.node_lock]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

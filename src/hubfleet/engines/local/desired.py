@@ -98,6 +98,7 @@ def _environments(config: Config, site: Site) -> tuple[Environment, Environment]
         label="hub",
         python=site.python,
         lock=lock_text("hub.txt"),
+        build_constraints=lock_text("build.txt"),
         copies=((str(site.package), "hubfleet"),),
         copies_digest=site.package_digest,
         node_package=lock_text("proxy/package.json"),

@@ -31,7 +31,7 @@ from hubfleet.engines.local.cgroups import Cgroups, Limits
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.uids import NoIdLeft, uid_for
 from hubfleet.errors import ConfigError
-from hubfleet.launcher.base import Progress, Record, Request, Running, StartFailed, Status, Stopped
+from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
 from hubfleet.layout import Layout
 from hubfleet.names import short_id, system_name
 
@@ -78,7 +78,7 @@ class LocalLaunch:
 
     # -- start ------------------------------------------------------------------------------------------------------
 
-    async def start(self, request: Request, effective: Effective, progress: Progress) -> Record:
+    async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         """See ``Launch.start``. Everything made for a server that does not come up is removed, its home excepted."""
         name = system_name(request.user)
         run = self._layout.servers_run / short_id(request.id)
@@ -109,9 +109,12 @@ class LocalLaunch:
             handle.to_json(),
         )
         try:
+            spawned(record)
             await self._until_listening(record, socket, effective)
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(self.stop(record, grace=0))
+            if isinstance(error, OSError):
+                raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
             raise
         progress("The server is up")
         return record
@@ -172,6 +175,7 @@ class LocalLaunch:
             effective.cpu_guarantee,
             effective.processes,
         )
+        room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
         cgroups = [] if self._cgroups.problem else self._cgroups.create(request.id, limits)
         return {
             "argv": argv,
@@ -182,7 +186,10 @@ class LocalLaunch:
             "cgroups": cgroups,
             "umask": 0o022,
             "hide": [*sandbox.HIDDEN, str(self._layout.base), "/run/user"],
-            "scratch": [[directory, "50%"] for directory in (*_SCRATCH, private)],
+            "scratch": [
+                [directory, str(int(effective.memory_limit)) if effective.memory_limit else "25%"]
+                for directory in (*_SCRATCH, private)
+            ],
             "show": [
                 [str(home), inside, True],
                 [str(self._settings.interpreter), str(self._settings.interpreter), False],
@@ -224,7 +231,7 @@ class LocalLaunch:
         return Stopped(None, self._why(record, None))
 
     def _why(self, record: Record, code: int | None) -> str:
-        if self._cgroups.out_of_memory(record.id):
+        if code in (None, -signal.SIGKILL) and self._cgroups.out_of_memory(record.id):
             return "it went over its memory limit and the system ended it"
         if code is None:
             return "it ended while nobody was watching, so its exit code is not known"
