@@ -186,10 +186,7 @@ class LocalLaunch:
             "cgroups": cgroups,
             "umask": 0o022,
             "hide": [*sandbox.HIDDEN, str(self._layout.base), "/run/user"],
-            "scratch": [
-                [directory, str(int(effective.memory_limit)) if effective.memory_limit else "25%"]
-                for directory in (*_SCRATCH, private)
-            ],
+            "scratch": [[directory, room] for directory in (*_SCRATCH, private)],
             "show": [
                 [str(home), inside, True],
                 [str(self._settings.interpreter), str(self._settings.interpreter), False],
