@@ -42,9 +42,13 @@ def up(
     if not plan.empty:
         _carry_out(deployment, plan)
     _tell(deployment, plan)
-    attached_here = before is None and deployment.supervision == "attached"
-    if attached_here:
+    if deployment.supervision != "attached":
+        say("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down", "dim")
+    elif before is None:
         _stay(deployment)
+    else:
+        say("  It runs in front of another terminal, and ends with it. To leave it running:", "dim")
+        say("  hubfleet down, then hubfleet up --detach", "dim")
 
 
 def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
@@ -111,8 +115,6 @@ def _tell(deployment: Deployment, plan: Plan) -> None:
     kept = (homes.path or deployment.layout.homes) if homes else None
     say(f"  Homes: {kept}" if kept else "  Homes are not kept.", "dim")
     say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
-    if deployment.supervision != "attached":
-        say("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down", "dim")
 
 
 def _stay(deployment: Deployment) -> None:
