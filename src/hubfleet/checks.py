@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import socket
@@ -78,6 +79,8 @@ def _port(config: Config, own: frozenset[int]) -> Iterator[Finding]:
             yield from _taken(config, own, error)
             return
     yield Finding("ok", f"port {port} is free")
+    if not ipaddress.ip_address(address).is_loopback:
+        yield Finding("note", f"passwords travel unencrypted to {address}:{port}; put HTTPS in front of it")
 
 
 def _taken(config: Config, own: frozenset[int], error: OSError) -> Iterator[Finding]:

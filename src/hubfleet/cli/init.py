@@ -9,13 +9,14 @@ import typer
 
 from hubfleet.cli.console import say
 from hubfleet.config import starter_text
+from hubfleet.config.default import DEFAULT_NAME
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ConfigError
 
 
 def init(
     context: typer.Context,
-    hub: Annotated[str, typer.Option("--name", help="Name of the hub.")] = "hub",
+    hub: Annotated[str, typer.Option("--name", help="Name of the hub.")] = DEFAULT_NAME,
 ) -> None:
     """Write a commented hubfleet.yaml to start from. Example: hubfleet init --name physics101"""
     path = context.obj.config or Path(NAMES[0])

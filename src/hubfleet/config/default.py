@@ -5,12 +5,15 @@ from __future__ import annotations
 from hubfleet.config.models import Config
 
 
-def default_config(hub: str = "hub") -> Config:
+DEFAULT_NAME = "my-hub"
+
+
+def default_config(hub: str = DEFAULT_NAME) -> Config:
     """A hub on this machine for everybody with the class password. Raises ValidationError for a bad name."""
     return Config(hub=hub)
 
 
-def starter_text(hub: str = "hub") -> str:
+def starter_text(hub: str = DEFAULT_NAME) -> str:
     """A commented configuration file with the given name; what is not commented out are the defaults."""
     return _STARTER.replace("HUB", hub, 1)
 
@@ -22,8 +25,8 @@ _STARTER = """\
 hub: HUB
 
 login:
-  password: file             # one class password for all, generated into hubfleet.secrets.yaml
-  # signup: approval         # instead: own passwords, and an admin lets people in
+  password: file             # the class password (generated into hubfleet.secrets.yaml) lets people sign up
+  # signup: approval         # instead: people sign up, and an admin lets them in
   admins: [admin]
   # allow: {users: [ada, ben]}
 
