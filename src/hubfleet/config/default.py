@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hubfleet.config.models import Config
 
-
 DEFAULT_NAME = "my-hub"
 
 
