@@ -131,7 +131,7 @@ class Deployment:
 def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
     """Read configuration, secrets and the traces of earlier runs; changes nothing."""
     file = options.config or next((Path(name) for name in NAMES if Path(name).exists()), None)
-    config = load(options.config, options.hub) if file else default_config()
+    config = load(options.config, options.hub) if file or options.hub else default_config()
     layout = Layout.here(config.hub)
     file_port = config.listen.port
     overrides = _overrides(layout, config, port)

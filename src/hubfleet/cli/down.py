@@ -24,7 +24,10 @@ def down(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Stop the hub and every user's server. Files, accounts and settings stay. Example: hubfleet down"""
+    """Stop the hub and every user's server. Files, accounts and settings stay.
+
+    Example: hubfleet down
+    """
     deployment = open_deployment(context.obj)
     if deployment.supervisor() is None:
         say(f"Hub {deployment.config.hub} is not running.")

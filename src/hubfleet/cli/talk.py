@@ -12,6 +12,7 @@ from hubfleet.unixhttp import Refused, request
 
 def ask_launcher(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
+    _running(deployment)
     try:
         return request(deployment.layout.launcher_socket, method, target, body, timeout=timeout)
     except OSError as error:
@@ -25,6 +26,7 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
 
     Raises NotRunningError when the hub does not answer, Refused when it says no.
     """
+    _running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
         return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token, timeout)
@@ -34,6 +36,11 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
         raise NotRunningError(
             f"hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
         ) from error
+
+
+def _running(deployment: Deployment) -> None:
+    if deployment.supervisor() is None:
+        raise NotRunningError(f"hub {deployment.config.hub} does not run", remedy="hubfleet up")
 
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:

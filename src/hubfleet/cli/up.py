@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -27,9 +30,15 @@ def up(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; show the plan's summary only.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave the hub running and come back.")] = False,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Listen there instead.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="PORT", min=1, max=65535, help="Listen there instead, until told otherwise."),
+    ] = None,
 ) -> None:
-    """Check, plan, ask, and do it. In front, Ctrl-C stops the hub; see --detach. Example: hubfleet up --yes --detach"""
+    """Check, plan, ask, and do it. Then stay in front of the hub until Ctrl-C stops it; --detach leaves it running.
+
+    Example: hubfleet up --detach
+    """
     deployment = open_deployment(context.obj, port=port, detach=detach)
     before = deployment.supervisor()
     problems = failures(deployment.check())
@@ -40,7 +49,7 @@ def up(
     _write_files(deployment, yes)
     if not plan.empty:
         _carry_out(deployment, plan)
-    _tell(deployment, plan)
+    _tell(deployment, plan, detach)
     attached_here = before is None and deployment.supervision == "attached"
     if attached_here:
         _stay(deployment)
@@ -91,7 +100,9 @@ def _sweep(deployment: Deployment) -> None:
     deployment.generations.switch(number)
 
 
-def _tell(deployment: Deployment, plan: Plan) -> None:
+def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
+    if detach and deployment.supervision == "attached":
+        say("note: the hub runs in front of a terminal. To detach it: Ctrl-C there, then this command again.", "blue")
     if plan.empty:
         say(f"Nothing to change. Hub {plan.hub} is at {deployment.url}")
         return
@@ -122,9 +133,7 @@ def _stay(deployment: Deployment) -> None:
         signal.signal(number, lambda *_: leave.set())
     while not leave.wait(0.5):
         if SupervisorStatus.read(deployment.layout.supervisor_dir) is None:
-            raise ApplyError(
-                "the hub's supervisor has ended", state="Users' servers may still run", remedy="hubfleet up"
-            )
+            raise ApplyError("the hub was stopped by another command, or its supervisor died", remedy="hubfleet status")
     out.line()
     say("Stopping the hub and its servers ...")
     stopped = stop_everything(deployment)
@@ -133,5 +142,11 @@ def _stay(deployment: Deployment) -> None:
 
 
 def _same_command() -> str:
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return " ".join(words)
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        words = [sys.executable, "-m", "hubfleet"]
+    elif shutil.which(program.name) == str(program):
+        words = [program.name]
+    else:
+        words = [os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)]
+    return shlex.join([*words, *sys.argv[1:]])
