@@ -64,6 +64,11 @@ def table(*headers: str) -> Table:
     return made
 
 
+def counted(number: int, noun: str) -> str:
+    """Such as "1 server" and "2 servers"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def draw(picture: RenderableType) -> None:
     """A table, or a group of texts and tables."""
     out.print(picture, soft_wrap=False)

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 import hubfleet
-from hubfleet.cli.console import draw, out, say, table
+from hubfleet.cli.console import counted, draw, out, say, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.talk import ask_launcher, people
 from hubfleet.errors import NotRunningError
@@ -108,7 +108,7 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     servers = table("server of", "name", "profile", "running for")
     for entry in found["servers"]:
         servers.add_row(entry["user"], entry["server"] or "default", entry["profile"] or "", _ago(entry["started"]))
-    people_line = f"{len(found['users'])} people known, {len(found['servers'])} servers running"
+    people_line = f"{counted(len(found['users']), 'account')}, {counted(len(found['servers']), 'running server')}"
     return Group(*parts, Text(), processes, Text(), Text(people_line), *([servers] if found["servers"] else []))
 
 

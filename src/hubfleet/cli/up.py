@@ -16,7 +16,7 @@ import typer
 
 from hubfleet import agent
 from hubfleet.checks import failures
-from hubfleet.cli.console import ask, out, report, say, show
+from hubfleet.cli.console import ask, counted, out, report, say, show
 from hubfleet.cli.deployment import Deployment, open_deployment, save_overrides
 from hubfleet.cli.down import stop_everything
 from hubfleet.config import starter_text
@@ -137,7 +137,9 @@ def _stay(deployment: Deployment) -> None:
     out.line()
     say("Stopping the hub and its servers ...")
     stopped = stop_everything(deployment)
-    say(f"Stopped, with {stopped} running servers. Files and accounts are kept in {deployment.layout.state}.")
+    say(
+        f"Stopped, with {counted(stopped, 'running server')}. Files and accounts are kept in {deployment.layout.state}."
+    )
     say(f"Come back with: {_same_command()}")
 
 

@@ -63,7 +63,7 @@ def block(context: typer.Context, name: Name) -> None:
 
 
 def reset_password(context: typer.Context, name: Name) -> None:
-    """Give somebody a new password and show it once.
+    """Give somebody a new password, show it once, and let them in.
 
     Example: hubfleet users reset-password ada
     """
