@@ -47,9 +47,8 @@ def down(
         raise CancelledError_("not stopped", state="Nothing was changed", remedy="hubfleet down --yes")
     with agent.hold(deployment.layout.state):
         stopped = stop_everything(deployment)
-    say(
-        f"Stopped, with {counted(stopped, 'running server')}. Files stay in {deployment.layout.state}. Come back with: hubfleet up"
-    )
+    say(f"Stopped, with {counted(stopped, 'running server')}. Files stay in {deployment.layout.state}.")
+    say("Come back with: hubfleet up")
 
 
 def stop_everything(deployment: Deployment) -> int:

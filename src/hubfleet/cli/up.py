@@ -17,7 +17,7 @@ import typer
 from hubfleet import agent
 from hubfleet.checks import failures
 from hubfleet.cli.console import ask, counted, out, report, say, show
-from hubfleet.cli.deployment import Deployment, open_deployment, save_overrides
+from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stop_everything
 from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
@@ -45,11 +45,12 @@ def up(
     if problems:
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
+    known = deployment.layout.database.exists()
     _confirm(deployment, plan, yes)
     _write_files(deployment, yes)
     if not plan.empty:
         _carry_out(deployment, plan)
-    _tell(deployment, plan, detach)
+    _tell(deployment, plan, detach, known)
     attached_here = before is None and deployment.supervision == "attached"
     if attached_here:
         _stay(deployment)
@@ -79,7 +80,7 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
             say(f"Wrote {path}.")
     for name, password in deployment.new_passwords.items():
         deployment.secrets.ensure(name, partial(str, password))
-    save_overrides(deployment)
+    save_choices(deployment)
 
 
 def _carry_out(deployment: Deployment, plan: Plan) -> None:
@@ -100,7 +101,8 @@ def _sweep(deployment: Deployment) -> None:
     deployment.generations.switch(number)
 
 
-def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
+def _tell(deployment: Deployment, plan: Plan, detach: bool, known: bool) -> None:
+    """The address and how to log in. ``known``: there was a database, and accounts in it keep their passwords."""
     if detach and deployment.supervision == "attached":
         say("note: the hub runs in front of a terminal. To detach it: Ctrl-C there, then this command again.", "blue")
     if plan.empty:
@@ -110,7 +112,13 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
     say(f"Hub {plan.hub} is ready: {deployment.url}", "bold green")
     new = deployment.new_passwords
     for name in (name for name in new if name.startswith("admin_password.")):
-        say(f"  Log in as {name.partition('.')[2]} with password {new[name]}")
+        admin = name.partition(".")[2]
+        say(f"  Log in as {admin} with password {new[name]}")
+        if known:
+            say(
+                f"  (if {admin} had an account before, its password stays: hubfleet users reset-password {admin})",
+                "dim",
+            )
     if "class_password" in new:
         say(f"  Others sign up at {deployment.url}/hub/signup with class password {new['class_password']}")
     if new:

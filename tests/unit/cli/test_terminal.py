@@ -113,3 +113,12 @@ def test_init_writes_a_file_that_changes_nothing_of_the_default(tmp_path: Path) 
 def test_names_are_understood_in_capitals(folder: Path) -> None:
     told = json.loads(run(folder, "explain", "Ada", "--json").out)
     assert (told["user"], told["system_name"]) == ("ada", "ada")
+
+
+def test_a_second_file_for_the_same_hub_is_noticed(folder: Path) -> None:
+    state = folder / "state/physics101"
+    state.mkdir(parents=True)
+    (state / "origin").write_text("/srv/other/hubfleet.yaml\n")
+    assert "note: this hub was deployed from /srv/other/hubfleet.yaml before" in run(folder, "plan").out
+    (state / "origin").write_text(f"{folder}/hubfleet.yaml\n")
+    assert "was deployed from" not in run(folder, "plan").out
