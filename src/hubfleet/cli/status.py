@@ -15,7 +15,7 @@ from rich.text import Text
 import hubfleet
 from hubfleet.cli.console import counted, draw, out, say, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
-from hubfleet.cli.talk import ask_launcher, people
+from hubfleet.cli.talk import ask_launcher, entrance_problem, people
 from hubfleet.errors import NotRunningError
 from hubfleet.logfiles import tail
 from hubfleet.unixhttp import Refused
@@ -48,6 +48,8 @@ def gather(deployment: Deployment) -> dict[str, Any]:
             found["problems"].append(
                 f"{name} is down, its supervisor starts it again. It said: {last[-1] if last else ''}"
             )
+    if (problem := entrance_problem(deployment)) and not found["problems"]:
+        found["problems"].append(problem)
     try:
         found["servers"] = ask_launcher(deployment, "GET", "/v1/servers")["servers"]
         found["users"] = people(deployment)

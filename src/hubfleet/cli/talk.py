@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,17 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
         raise NotRunningError(
             f"hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
         ) from error
+
+
+def entrance_problem(deployment: Deployment) -> str | None:
+    """Why nobody can reach the hub at its address and port, or None."""
+    listen = deployment.config.listen
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
+    try:
+        socket.create_connection((address, listen.port), timeout=5).close()
+    except OSError as error:
+        return f"nothing answers at {deployment.url} ({error.strerror or error}); see: hubfleet logs proxy"
+    return None
 
 
 def _running(deployment: Deployment) -> None:

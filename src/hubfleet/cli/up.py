@@ -19,6 +19,7 @@ from hubfleet.checks import failures
 from hubfleet.cli.console import ask, counted, out, report, say, show
 from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stop_everything
+from hubfleet.cli.talk import entrance_problem
 from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ApplyError, CancelledError_, CheckError
@@ -50,6 +51,8 @@ def up(
     _write_files(deployment, yes)
     if not plan.empty:
         _carry_out(deployment, plan)
+    if problem := entrance_problem(deployment):
+        raise ApplyError(problem, state="The hub runs; users' running servers are not touched", remedy="hubfleet check")
     _tell(deployment, plan, detach, known)
     attached_here = before is None and deployment.supervision == "attached"
     if attached_here:

@@ -171,3 +171,9 @@ def test_nobody_to_ask(tmp_path: Path) -> None:
     (tmp_path / "hubfleet.yaml").write_text(f"{LOGIN}listen: {{port: {port}}}\n")
     done = run(tmp_path, "up")
     assert_refused(done, SAID_NO, tmp_path, "Nothing was changed. Try: hubfleet up --yes")
+
+
+def test_a_port_that_the_proxy_may_not_open(tmp_path: Path) -> None:
+    (tmp_path / "hubfleet.yaml").write_text(f"{LOGIN}listen: {{port: 1}}\n")
+    done = run(tmp_path, "up", "--yes")
+    assert_refused(done, NOT_HERE, tmp_path, "port 1: the proxy runs without privileges", "Try: listen: {port: 8000}")
