@@ -65,6 +65,7 @@ lock: $(VENV)/.cli  ## write all lock files anew (UPGRADE=1 for newer versions)
 
 docs: $(VENV)/.cli  ## write the generated reference pages
 	$(BIN)/python -m hubfleet.config.schema docs/reference
+	$(BIN)/python scripts/commands_page.py docs/reference/commands.md
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

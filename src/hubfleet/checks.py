@@ -67,20 +67,34 @@ def _interpreter(site: Site) -> Iterator[Finding]:
 
 def _port(config: Config, own: frozenset[int]) -> Iterator[Finding]:
     address, port = config.listen.address, config.listen.port
+    first = _first_open_port()
+    if port < first:
+        # Also for root: the proxy runs as an account of its own.
+        yield Finding(
+            "problem",
+            f"port {port}: the proxy runs without privileges, and this machine keeps ports below {first} for root. "
+            f"Try: listen: {{port: 8000}}, or sysctl net.ipv4.ip_unprivileged_port_start={port}",
+        )
+        return
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except PermissionError:
-            yield Finding("problem", f"port {port} needs root. Try: listen: {{port: 8000}}, or run as root (sudo)")
-            return
         except OSError as error:
             yield from _taken(config, own, error)
             return
     yield Finding("ok", f"port {port} is free")
     if not ipaddress.ip_address(address).is_loopback:
         yield Finding("note", f"passwords travel unencrypted to {address}:{port}; put HTTPS in front of it")
+
+
+def _first_open_port() -> int:
+    """The first port that anybody may listen on."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except FileNotFoundError:
+        return 1024
 
 
 def _taken(config: Config, own: frozenset[int], error: OSError) -> Iterator[Finding]:

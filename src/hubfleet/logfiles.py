@@ -49,12 +49,12 @@ def rotate_all(directory: Path, limit: int = LIMIT_BYTES, keep: int = KEEP) -> N
         rotate(path, limit, keep)
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a file, without reading more than it takes; [] when there is no file."""
+def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
+    """The last lines of a file (of its first ``end`` bytes), without reading more than it takes; [] without a file."""
     try:
         with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - lines * 400))
-            return file.read().decode(errors="replace").splitlines()[-lines:]
+            size = file.seek(0, os.SEEK_END) if end is None else end
+            start = file.seek(max(0, size - lines * 400))
+            return file.read(size - start).decode(errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
         return []

@@ -44,6 +44,10 @@ def apply(process: Process, change: Change, progress: Progress) -> None:
         _tell_supervisor(process)
         _await_gone(process)
         return
+    if SupervisorStatus.read(directory) is None:
+        # A supervisor that starts would also start, in their old version, the processes whose own steps come later.
+        for stale in directory.glob("*.process.json"):
+            stale.unlink()
     spec = ProcessSpec(process.name, process.order, process.argv, process.environment, process.fingerprint, process.log)
     write_spec(spec_file, spec)
     _tell_supervisor(process)

@@ -18,9 +18,14 @@ MARKS = {"ok": ("ok     ", "green"), "note": ("note   ", "blue"), "problem": ("P
 def check(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="As for `up --port`.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", min=1, max=65535, help="As for `up --port`.")
+    ] = None,
 ) -> None:
-    """Check the configuration and this machine, and change nothing. Example: hubfleet check"""
+    """Check the configuration and this machine, and change nothing.
+
+    Example: hubfleet check
+    """
     deployment = open_deployment(context.obj, port=port)
     findings = deployment.check()
     if as_json:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from hubfleet.plan import Event, Line
@@ -24,9 +26,23 @@ STYLES = {
     "note": "blue",
 }
 
-# Wrapping would break addresses and paths that people copy.
-out = Console(soft_wrap=True, highlight=False, emoji=False, no_color=bool(os.environ.get("NO_COLOR")))
-err = Console(soft_wrap=True, highlight=False, emoji=False, stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+_PIPE_WIDTH = 10_000
+
+
+def _console(stream: TextIO) -> Console:
+    # Wrapping would break addresses and paths that people copy; in a pipe or a file nothing is cut to a width either.
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else _PIPE_WIDTH,
+        soft_wrap=True,
+        highlight=False,
+        emoji=False,
+        no_color=bool(os.environ.get("NO_COLOR")),
+    )
+
+
+out = _console(sys.stdout)
+err = _console(sys.stderr)
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -40,11 +56,33 @@ def show(lines: Iterable[Line]) -> None:
         say(line.text, STYLES[line.role])
 
 
+def table(*headers: str) -> Table:
+    """An empty table in the style of all; too long a value goes on in the next line, and is never cut."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for header in headers:
+        made.add_column(header, overflow="fold")
+    return made
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 server" and "2 servers"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def draw(picture: RenderableType) -> None:
+    """A table, or a group of texts and tables."""
+    out.print(picture, soft_wrap=False)
+
+
 def ask(question: str) -> bool:
     """A yes-or-no question; no is the default, and the answer where there is nobody to ask."""
     if not sys.stdin.isatty():
         return False
-    return out.input(f"{question} \\[y/N] ").strip().lower() in {"y", "yes"}
+    try:
+        return out.input(f"{question} \\[y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        out.line()
+        return False
 
 
 def report(event: Event) -> None:

@@ -68,6 +68,11 @@ class Deployment:
         return f"http://{address}:{self.config.listen.port}"
 
     @property
+    def file_path(self) -> str:
+        """The configuration file, or where it would be."""
+        return str((self.file or Path(NAMES[0])).resolve())
+
+    @property
     def generations(self) -> Generations:
         return Generations(self.layout.state)
 
@@ -120,6 +125,9 @@ class Deployment:
         if problems:
             raise CheckError("\n".join(problems), state="Nothing was changed")
         notes = tuple(f"{key} {value} was chosen on the command line" for key, value in self.overrides.items())
+        origin = _origin(self.layout)
+        if origin and origin != self.file_path:
+            notes += (f"this hub was deployed from {origin} before; hubs of different files need different names",)
         if not self.layout.privileged:
             notes += ("started without root: people on this hub are not isolated from each other",)
         resources = self.engine.desired(self.config, self.site)
@@ -133,7 +141,7 @@ class Deployment:
 def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
     """Read configuration, secrets and the traces of earlier runs; changes nothing."""
     file = options.config or next((Path(name) for name in NAMES if Path(name).exists()), None)
-    config = load(options.config, options.hub) if file else default_config()
+    config = load(options.config, options.hub) if file or options.hub else default_config()
     layout = Layout.here(config.hub)
     file_port = config.listen.port
     overrides = _overrides(layout, config, port)
@@ -170,8 +178,15 @@ def _overrides(layout: Layout, config: Config, port: int | None) -> dict[str, in
     return {"port": known["port"]} if known.get("instead_of") == config.listen.port else {}
 
 
-def save_overrides(deployment: Deployment) -> None:
-    """Remember (or forget) what was chosen on the command line."""
+def _origin(layout: Layout) -> str:
+    """The configuration file of the last deployment, or ""."""
+    path = layout.state / "origin"
+    return path.read_text().strip() if path.exists() else ""
+
+
+def save_choices(deployment: Deployment) -> None:
+    """Remember from which file the hub is deployed, and remember (or forget) what the command line chose instead."""
+    (deployment.layout.state / "origin").write_text(f"{deployment.file_path}\n")
     path = deployment.layout.state / "overrides.json"
     if not deployment.overrides:
         path.unlink(missing_ok=True)

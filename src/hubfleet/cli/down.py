@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hubfleet import agent
-from hubfleet.cli.console import ask, say
+from hubfleet.cli.console import ask, counted, say
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.talk import ask_launcher
 from hubfleet.errors import ApplyError, CancelledError_, NotRunningError
@@ -24,7 +24,10 @@ def down(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Stop the hub and every user's server. Files, accounts and settings stay. Example: hubfleet down"""
+    """Stop the hub and every user's server. Files, accounts and settings stay.
+
+    Example: hubfleet down
+    """
     deployment = open_deployment(context.obj)
     if deployment.supervisor() is None:
         say(f"Hub {deployment.config.hub} is not running.")
@@ -35,7 +38,7 @@ def down(
         servers = []
     if servers:
         say(
-            f"{len(servers)} running servers will be stopped; what their kernels hold in memory is lost:",
+            f"{counted(len(servers), 'running server')} will be stopped; what kernels hold in memory is lost:",
             "yellow",
         )
         for entry in servers:
@@ -44,7 +47,8 @@ def down(
         raise CancelledError_("not stopped", state="Nothing was changed", remedy="hubfleet down --yes")
     with agent.hold(deployment.layout.state):
         stopped = stop_everything(deployment)
-    say(f"Stopped, with {stopped} servers. Files stay in {deployment.layout.state}. Come back with: hubfleet up")
+    say(f"Stopped, with {counted(stopped, 'running server')}. Files stay in {deployment.layout.state}.")
+    say("Come back with: hubfleet up")
 
 
 def stop_everything(deployment: Deployment) -> int:

@@ -6,9 +6,8 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from hubfleet.cli.console import out, say
+from hubfleet.cli.console import draw, say, table
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.config import explain as rows_of
 from hubfleet.config import valid_user
@@ -17,12 +16,17 @@ from hubfleet.names import system_name
 
 def explain(
     context: typer.Context,
-    user: Annotated[str, typer.Argument(help="Login name.")],
-    profile: Annotated[str | None, typer.Option("--profile", help="As if this profile were chosen.")] = None,
+    user: Annotated[str, typer.Argument(metavar="USER", help="Login name.")],
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="KEY", help="As if this profile were chosen.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show each setting as USER gets it, and the line it comes from. Example: hubfleet explain ada"""
-    valid_user(user)
+    """Show each setting as USER gets it, and the line it comes from.
+
+    Example: hubfleet explain ada --profile large
+    """
+    user = valid_user(user)
     deployment = open_deployment(context.obj)
     rows = rows_of(deployment.config, user, profile)
     if as_json:
@@ -30,7 +34,7 @@ def explain(
         say(json.dumps({"user": user, "system_name": system_name(user), "settings": found}, indent=1))
         return
     say(f"{user} is called {system_name(user)} on the machine" if system_name(user) != user else user, "bold")
-    table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="dim")
+    shown = table("setting", "value", "from")
     for row in rows:
-        table.add_row(row.path, row.value, row.source)
-    out.print(table, soft_wrap=False)
+        shown.add_row(row.path, row.value, row.source)
+    draw(shown)

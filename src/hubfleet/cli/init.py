@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hubfleet.cli.console import say
-from hubfleet.config import starter_text
+from hubfleet.config import starter_text, valid_hub
 from hubfleet.config.default import DEFAULT_NAME
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ConfigError
@@ -16,11 +16,15 @@ from hubfleet.errors import ConfigError
 
 def init(
     context: typer.Context,
-    hub: Annotated[str, typer.Option("--name", help="Name of the hub.")] = DEFAULT_NAME,
+    hub: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the hub.")] = DEFAULT_NAME,
 ) -> None:
-    """Write a commented hubfleet.yaml to start from. Example: hubfleet init --name physics101"""
+    """Write a commented hubfleet.yaml to start from.
+
+    Example: hubfleet init --name physics101
+    """
     path = context.obj.config or Path(NAMES[0])
-    if path.exists():
-        raise ConfigError(f"{path} is already there", state="It was left as it is", remedy="hubfleet check")
-    path.write_text(starter_text(hub))
+    for present in [path] if context.obj.config else [Path(name) for name in NAMES]:
+        if present.exists():
+            raise ConfigError(f"{present} is already there", state="It was left as it is", remedy="hubfleet check")
+    path.write_text(starter_text(valid_hub(hub)))
     say(f"Wrote {path}. Next: edit it if you like, then `hubfleet plan` and `hubfleet up`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from hubfleet.cli.console import say
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.config import valid_user
-from hubfleet.errors import ConfigError
+from hubfleet.errors import ConfigError, NotRunningError
 from hubfleet.logfiles import tail
 from hubfleet.names import server_id
 
@@ -21,40 +22,52 @@ PARTS = ("hub", "proxy", "launcher", "supervisor")
 
 def logs(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="hub, proxy, launcher, supervisor, or a login name.")] = "hub",
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="hub, proxy, launcher, supervisor, or a login name.")
+    ] = "hub",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many lines to begin with.")] = 100,
-    server: Annotated[str, typer.Option("--server", help="A named server of the user.")] = "",
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", metavar="N", min=1, help="How many lines to begin with.")
+    ] = 100,
+    server: Annotated[str, typer.Option("--server", metavar="NAME", help="A named server of the user.")] = "",
 ) -> None:
-    """Show a log. Example: hubfleet logs ada -f"""
+    """Show a log: the hub's, or that of WHAT.
+
+    Example: hubfleet logs ada -f
+    """
     deployment = open_deployment(context.obj)
     logs_dir = deployment.layout.logs
+    if not logs_dir.exists():
+        raise NotRunningError(f"hub {deployment.config.hub} has no logs: it was never started", remedy="hubfleet up")
     if what in PARTS:
         path = logs_dir / f"{what}.log"
+        known = path.exists()
     else:
-        valid_user(what)
-        identifier = server_id(what, server)
+        identifier = server_id(valid_user(what), server)
         path = logs_dir / "servers" / f"{identifier}.log"
-        for line in tail(logs_dir / "launcher.log", 5000):
-            if f" {identifier}: " in line:
-                say(line)
-    if not path.exists():
+        told = [line for line in tail(logs_dir / "launcher.log", 5000) if f" {identifier}: " in line]
+        for line in told:
+            say(line)
+        known = path.exists() or bool(told)
+    if not known:
         raise ConfigError(
             f"there is no log of {what!r}",
             remedy=f"hubfleet logs {' or '.join(PARTS)}, or hubfleet users for the names of users",
         )
-    for line in tail(path, lines):
+    end = _size(path)
+    for line in tail(path, lines, end):
         say(line)
     if follow:
-        for line in follow_file(path):
-            say(line)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how following ends
+            for line in follow_file(path, end):
+                say(line)
 
 
-def follow_file(path: Path) -> Iterator[str]:
-    """Lines as they are appended, also after the file was emptied by rotation. Never ends."""
-    position, rest = path.stat().st_size, ""
+def follow_file(path: Path, position: int) -> Iterator[str]:
+    """Lines as they are appended behind ``position``, also after the file was emptied by rotation. Never ends."""
+    rest = ""
     while True:
-        size = path.stat().st_size
+        size = _size(path)
         if size < position:
             position = 0
         if size > position:
@@ -65,3 +78,7 @@ def follow_file(path: Path) -> Iterator[str]:
             *complete, rest = rest.split("\n")
             yield from complete
         time.sleep(0.3)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

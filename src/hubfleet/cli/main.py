@@ -13,12 +13,21 @@ import hubfleet
 from hubfleet.cli import check, down, explain, init, logs, plan, schema, status, up, users
 from hubfleet.cli.console import err, say
 from hubfleet.cli.deployment import Options
-from hubfleet.errors import HubfleetError
+from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, HubfleetError
 
-EPILOG = (
-    "Exit codes: 0 done · 2 wrong configuration or arguments · 3 check found a problem · 4 a step failed · "
-    "5 somebody else is at it · 6 the hub does not run · 7 you said no · 70 a bug in hubfleet"
-)
+EXIT_CODES = {
+    0: "done",
+    2: "wrong configuration or arguments",
+    3: "this machine cannot carry it out",
+    4: "a step failed",
+    5: "somebody else is changing this hub",
+    6: "the hub does not run",
+    7: "you said no",
+    70: "a defect in hubfleet",
+    130: "interrupted",
+}
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+EPILOG = "Exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
 
 app = typer.Typer(
     add_completion=False,
@@ -41,15 +50,21 @@ def _version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="The configuration file [default: hubfleet.yaml].")
+        Path | None,
+        typer.Option("-c", "--config", metavar="FILE", help="The configuration file [default: hubfleet.yaml]."),
     ] = None,
-    hub: Annotated[str | None, typer.Option("-H", "--hub", help="Which hub of a file with several.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    hub: Annotated[
+        str | None, typer.Option("-H", "--hub", metavar="NAME", help="Which hub of a file with several.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Deploy JupyterHub on the machines you have, and run it."""
+    """Deploy JupyterHub on the machines you have, and run it.
+
+    Example: hubfleet up
+    """
     context.obj = Options(config, hub, debug)
 
 
@@ -82,11 +97,16 @@ def run() -> None:
             traceback.print_exc()
         err.print(str(error), style="red", markup=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("Interrupted. Run the same command again to go on from here.", markup=False)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)  # the reader of our output (head, less) has seen enough
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            err.print("\nInterrupted. Run the same command again to go on from here.", markup=False)
+        raise
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        err.print(f"{what}. Try: mend that, then run the same command again", style="red", markup=False)
+        sys.exit(ApplyError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in words, with an exit code of its own
         if debug:
             traceback.print_exc()
@@ -96,7 +116,7 @@ def run() -> None:
             style="red",
             markup=False,
         )
-        sys.exit(70)
+        sys.exit(INTERNAL_EXIT_CODE)
 
 
 if __name__ == "__main__":

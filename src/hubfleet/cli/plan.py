@@ -15,10 +15,13 @@ from hubfleet.plan import plan_lines
 def plan(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Show long differences whole.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Plan for `up --detach`.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show long differences and new files whole.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Plan for `up --detach`.")] = False,
 ) -> None:
-    """Show every change that `up` would make, and change nothing. Example: hubfleet plan"""
+    """Show every change that `up` would make, and change nothing.
+
+    Example: hubfleet plan
+    """
     deployment = open_deployment(context.obj, detach=detach)
     made = deployment.plan()
     if as_json:

@@ -9,5 +9,8 @@ from hubfleet.config.schema import json_schema
 
 
 def schema() -> None:
-    """Print the JSON Schema of hubfleet.yaml. Example: hubfleet schema > hubfleet.schema.json"""
+    """Print the JSON Schema of hubfleet.yaml, for editors.
+
+    Example: hubfleet schema > hubfleet.schema.json
+    """
     say(json.dumps(json_schema(), indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Annotated, Any
@@ -9,19 +10,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 import hubfleet
-from hubfleet.cli.console import out, say
-from hubfleet.cli.deployment import Deployment, open_deployment
-from hubfleet.cli.talk import ask_launcher, people
+from hubfleet.cli.console import counted, draw, out, say, table
+from hubfleet.cli.deployment import Deployment, Options, open_deployment
+from hubfleet.cli.talk import ask_launcher, entrance_problem, people
 from hubfleet.errors import NotRunningError
 from hubfleet.layout import ROOT_BASE
 from hubfleet.logfiles import tail
 from hubfleet.unixhttp import Refused
 
 EXPECTED = ("launcher", "proxy", "hub")
+WATCH_EVERY_S = 2
 
 
 def gather(deployment: Deployment) -> dict[str, Any]:
@@ -50,6 +51,8 @@ def gather(deployment: Deployment) -> dict[str, Any]:
             found["problems"].append(
                 f"{name} is down, its supervisor starts it again. It said: {last[-1] if last else ''}"
             )
+    if (problem := entrance_problem(deployment)) and not found["problems"]:
+        found["problems"].append(problem)
     try:
         found["servers"] = ask_launcher(deployment, "GET", "/v1/servers")["servers"]
         found["users"] = people(deployment)
@@ -61,21 +64,38 @@ def gather(deployment: Deployment) -> dict[str, Any]:
 
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and renew every two seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch one line each time.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and show it anew every two seconds.")] = False,
 ) -> None:
-    """Show whether the hub runs, who is on it, and what is wrong. Example: hubfleet status --watch"""
+    """Show whether the hub runs, who is on it, and what is wrong.
+
+    Example: hubfleet status --watch
+    """
     if not watch:
         found = gather(open_deployment(context.obj))
         if as_json:
             say(json.dumps(found, indent=1))
         else:
-            out.print(_picture(found), soft_wrap=False)
+            draw(_picture(found))
         return
-    with Live(console=out, auto_refresh=False, screen=out.is_terminal) as live:
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
+        _watch(context.obj, as_json)
+
+
+def _watch(options: Options, as_json: bool) -> None:
+    """Never ends. On a terminal the picture is renewed in place; elsewhere it is printed again and again."""
+    if as_json or not out.is_terminal:
         while True:
-            live.update(_picture(gather(open_deployment(context.obj))), refresh=True)
-            time.sleep(2)
+            found = gather(open_deployment(options))
+            if as_json:
+                say(json.dumps(found))
+            else:
+                draw(_picture(found))
+            time.sleep(WATCH_EVERY_S)
+    with Live(console=out, auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(_picture(gather(open_deployment(options))), refresh=True)
+            time.sleep(WATCH_EVERY_S)
 
 
 def _picture(found: dict[str, Any]) -> RenderableType:
@@ -86,15 +106,15 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     ]
     parts += [Text(problem, style="yellow") for problem in found["problems"]]
     if found["state"] == "stopped":
-        return Group(*parts, Text("Start it: hubfleet up"))
-    table = Table("process", "state", "since", "restarts", box=None, pad_edge=False, header_style="dim")
+        return Group(*parts, Text("Start it with: hubfleet up"))
+    processes = table("process", "state", "since", "restarts")
     for name, entry in found["processes"].items():
-        table.add_row(name, entry["state"], _ago(entry["since"]), str(entry["restarts"]))
-    servers = Table("server of", "name", "profile", "running for", box=None, pad_edge=False, header_style="dim")
+        processes.add_row(name, entry["state"], _ago(entry["since"]), str(entry["restarts"]))
+    servers = table("server of", "name", "profile", "running for")
     for entry in found["servers"]:
         servers.add_row(entry["user"], entry["server"] or "default", entry["profile"] or "", _ago(entry["started"]))
-    people_line = f"{len(found['users'])} people known, {len(found['servers'])} servers running"
-    return Group(*parts, Text(), table, Text(), Text(people_line), *([servers] if found["servers"] else []))
+    people_line = f"{counted(len(found['users']), 'account')}, {counted(len(found['servers']), 'running server')}"
+    return Group(*parts, Text(), processes, Text(), Text(people_line), *([servers] if found["servers"] else []))
 
 
 def _ago(moment: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from hubfleet.unixhttp import Refused, request
 
 def ask_launcher(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
+    _running(deployment)
     try:
         return request(deployment.layout.launcher_socket, method, target, body, timeout=timeout)
     except OSError as error:
@@ -25,6 +27,7 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
 
     Raises NotRunningError when the hub does not answer, Refused when it says no.
     """
+    _running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
         return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token, timeout)
@@ -34,6 +37,22 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
         raise NotRunningError(
             f"hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
         ) from error
+
+
+def entrance_problem(deployment: Deployment) -> str | None:
+    """Why nobody can reach the hub at its address and port, or None."""
+    listen = deployment.config.listen
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
+    try:
+        socket.create_connection((address, listen.port), timeout=5).close()
+    except OSError as error:
+        return f"nothing answers at {deployment.url} ({error.strerror or error}); see: hubfleet logs proxy"
+    return None
+
+
+def _running(deployment: Deployment) -> None:
+    if deployment.supervisor() is None:
+        raise NotRunningError(f"hub {deployment.config.hub} does not run", remedy="hubfleet up")
 
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:

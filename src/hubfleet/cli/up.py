@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -14,9 +16,10 @@ import typer
 
 from hubfleet import agent
 from hubfleet.checks import failures
-from hubfleet.cli.console import ask, out, report, say, show
-from hubfleet.cli.deployment import Deployment, open_deployment, save_overrides
+from hubfleet.cli.console import ask, counted, out, report, say, show
+from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stop_everything
+from hubfleet.cli.talk import entrance_problem
 from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ApplyError, CancelledError_, CheckError
@@ -28,27 +31,32 @@ def up(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; show the plan's summary only.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave the hub running and come back.")] = False,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Listen there instead.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="PORT", min=1, max=65535, help="Listen there instead, until told otherwise."),
+    ] = None,
 ) -> None:
-    """Check, plan, ask, and do it. In front, Ctrl-C stops the hub; see --detach. Example: hubfleet up --yes --detach"""
+    """Check, plan, ask, and do it. Then stay in front of the hub until Ctrl-C stops it; --detach leaves it running.
+
+    Example: hubfleet up --detach
+    """
     deployment = open_deployment(context.obj, port=port, detach=detach)
     before = deployment.supervisor()
     problems = failures(deployment.check())
     if problems:
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
+    known = deployment.layout.database.exists()
     _confirm(deployment, plan, yes)
     _write_files(deployment, yes)
     if not plan.empty:
         _carry_out(deployment, plan)
-    _tell(deployment, plan)
-    if deployment.supervision != "attached":
-        say("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down", "dim")
-    elif before is None:
+    if problem := entrance_problem(deployment):
+        raise ApplyError(problem, state="The hub runs; users' running servers are not touched", remedy="hubfleet check")
+    _tell(deployment, plan, detach, known)
+    attached_here = before is None and deployment.supervision == "attached"
+    if attached_here:
         _stay(deployment)
-    else:
-        say("  It runs in front of another terminal, and ends with it. To leave it running:", "dim")
-        say("  hubfleet down, then hubfleet up --detach", "dim")
 
 
 def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
@@ -75,7 +83,7 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
             say(f"Wrote {path}.")
     for name, password in deployment.new_passwords.items():
         deployment.secrets.ensure(name, partial(str, password))
-    save_overrides(deployment)
+    save_choices(deployment)
 
 
 def _carry_out(deployment: Deployment, plan: Plan) -> None:
@@ -96,7 +104,10 @@ def _sweep(deployment: Deployment) -> None:
     deployment.generations.switch(number)
 
 
-def _tell(deployment: Deployment, plan: Plan) -> None:
+def _tell(deployment: Deployment, plan: Plan, detach: bool, known: bool) -> None:
+    """The address and how to log in. ``known``: there was a database, and accounts in it keep their passwords."""
+    if detach and deployment.supervision == "attached":
+        say("note: the hub runs in front of a terminal. To detach it: Ctrl-C there, then this command again.", "blue")
     if plan.empty:
         say(f"Nothing to change. Hub {plan.hub} is at {deployment.url}")
         return
@@ -104,7 +115,13 @@ def _tell(deployment: Deployment, plan: Plan) -> None:
     say(f"Hub {plan.hub} is ready: {deployment.url}", "bold green")
     new = deployment.new_passwords
     for name in (name for name in new if name.startswith("admin_password.")):
-        say(f"  Log in as {name.partition('.')[2]} with password {new[name]}")
+        admin = name.partition(".")[2]
+        say(f"  Log in as {admin} with password {new[name]}")
+        if known:
+            say(
+                f"  (if {admin} had an account before, its password stays: hubfleet users reset-password {admin})",
+                "dim",
+            )
     if "class_password" in new:
         say(f"  Others sign up at {deployment.url}/hub/signup with class password {new['class_password']}")
     if new:
@@ -125,13 +142,13 @@ def _stay(deployment: Deployment) -> None:
         signal.signal(number, lambda *_: leave.set())
     while not leave.wait(0.5):
         if SupervisorStatus.read(deployment.layout.supervisor_dir) is None:
-            raise ApplyError(
-                "the hub's supervisor has ended", state="Users' servers may still run", remedy="hubfleet up"
-            )
+            raise ApplyError("the hub was stopped by another command, or its supervisor died", remedy="hubfleet status")
     out.line()
     say("Stopping the hub and its servers ...")
     stopped = stop_everything(deployment)
-    say(f"Stopped, with {stopped} running servers. Files and accounts are kept in {deployment.layout.state}.")
+    say(
+        f"Stopped, with {counted(stopped, 'running server')}. Files and accounts are kept in {deployment.layout.state}."
+    )
     say(f"Come back with: {_same_command()}")
 
 
@@ -140,4 +157,11 @@ def _same_command() -> str:
     if "MAKELEVEL" in os.environ:
         port = sys.argv[sys.argv.index("--port") + 1] if "--port" in sys.argv else ""
         return f"make up PORT={port}" if port else "make up"
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        words = [sys.executable, "-m", "hubfleet"]
+    elif shutil.which(program.name) == str(program):
+        words = [program.name]
+    else:
+        words = [os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)]
+    return shlex.join([*words, *sys.argv[1:]])

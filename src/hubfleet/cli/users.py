@@ -6,9 +6,8 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from hubfleet.cli.console import out, say
+from hubfleet.cli.console import draw, say, table
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.talk import ask_hub, people
 from hubfleet.config import valid_user
@@ -16,13 +15,16 @@ from hubfleet.errors import ConfigError
 from hubfleet.names import system_name
 from hubfleet.unixhttp import Refused
 
-Name = Annotated[str, typer.Argument(help="Login name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Login name.")]
 
 
 def listing(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
-    """Show who has signed up and where their files are. Example: hubfleet users"""
+    """Show who has signed up and where their files are.
+
+    Example: hubfleet users
+    """
     if context.invoked_subcommand is not None:
         return
     deployment = open_deployment(context.obj)
@@ -34,34 +36,43 @@ def listing(
     if as_json:
         say(json.dumps({"hub": deployment.config.hub, "users": found}, indent=1))
         return
-    table = Table("name", "may enter", "servers", "home", box=None, pad_edge=False, header_style="dim")
+    shown = table("name", "may enter", "servers", "home")
     for entry in found:
         role = "yes, admin" if entry["admin"] else "yes" if entry["approved"] else "no"
         servers = ", ".join(name or "default" for name in entry["servers"])
-        table.add_row(entry["name"], role, servers, entry["home"] or "not kept")
-    out.print(table, soft_wrap=False)
+        shown.add_row(entry["name"], role, servers, entry["home"] or "not kept")
+    draw(shown)
 
 
 def approve(context: typer.Context, name: Name) -> None:
-    """Let somebody in who has signed up. Example: hubfleet users approve ada"""
+    """Let somebody in who has signed up, or who was blocked.
+
+    Example: hubfleet users approve ada
+    """
     _act(open_deployment(context.obj), name, "approve")
     say(f"{name} may enter.")
 
 
 def block(context: typer.Context, name: Name) -> None:
-    """Lock somebody out now: servers stopped, files kept. Undo with approve. Example: hubfleet users block ada"""
+    """Lock somebody out now: servers stopped, files kept. Undo it with `approve`.
+
+    Example: hubfleet users block ada
+    """
     _act(open_deployment(context.obj), name, "block")
     say(f"{name} is locked out and has no running server. Undo: hubfleet users approve {name}")
 
 
 def reset_password(context: typer.Context, name: Name) -> None:
-    """Give somebody a new password and show it once. Example: hubfleet users reset-password ada"""
+    """Give somebody a new password, show it once, and let them in.
+
+    Example: hubfleet users reset-password ada
+    """
     answer = _act(open_deployment(context.obj), name, "reset-password")
     say(f"New password of {name} (shown only now): {answer['password']}")
 
 
 def _act(deployment: Deployment, name: str, action: str) -> Any:
-    valid_user(name)
+    name = valid_user(name)
     try:
         return ask_hub(deployment, "POST", "/hubfleet/people", {"name": name, "action": action})
     except Refused as refusal:

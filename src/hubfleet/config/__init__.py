@@ -2,7 +2,7 @@
 
 from hubfleet.config.default import default_config, starter_text
 from hubfleet.config.effective import Effective, ExplainRow, effective, explain, groups_of, visible_profiles
-from hubfleet.config.fields import valid_user
+from hubfleet.config.fields import valid_hub, valid_user
 from hubfleet.config.load import load
 from hubfleet.config.models import Config
 from hubfleet.config.paths import Mount
@@ -23,6 +23,7 @@ __all__ = [
     "groups_of",
     "load",
     "starter_text",
+    "valid_hub",
     "valid_user",
     "visible_profiles",
 ]

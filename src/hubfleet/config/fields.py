@@ -62,6 +62,14 @@ def valid_user(name: str) -> str:
         raise ConfigError(bad.what, remedy=bad.remedy) from None
 
 
+def valid_hub(name: str) -> str:
+    """The name of a hub, if it is one. Raises ConfigError for names such as `My Hub`."""
+    try:
+        return _hub(name)
+    except BadValue as bad:
+        raise ConfigError(bad.what, remedy=bad.remedy) from None
+
+
 def has_control(text: str) -> bool:
     """Whether the text holds control, format, private or unassigned characters, or a line break."""
     return any(unicodedata.category(char)[0] == "C" or char in "\u2028\u2029" for char in text)

@@ -13,6 +13,7 @@ Role = Literal["heading", "create", "update", "remove", "run", "added", "removed
 ROLES: dict[str, Role] = {"create": "create", "update": "update", "remove": "remove"}
 MARKS = {"create": "+", "update": "~", "remove": "-"}
 DETAIL_LINES = 40
+NEW_LINES = 8  # of something new there is no change to look for
 
 
 class Line(NamedTuple):
@@ -23,7 +24,7 @@ class Line(NamedTuple):
 
 
 def plan_lines(plan: Plan, *, full: bool = False) -> list[Line]:
-    """The plan, line by line. full: long diffs as well, which otherwise end after 40 lines."""
+    """The plan, line by line. full: long diffs as well, which otherwise end after 40 lines, new files after 8."""
     lines = [Line(f"{plan.hub}: {summary(plan)}", "heading")]
     several = len(plan.desired.machines) > 1
     machine = ""
@@ -49,7 +50,7 @@ def summary(plan: Plan) -> str:
 def _change_lines(change: Change, full: bool) -> list[Line]:
     role: Role = ROLES.get(change.action, "run")
     lines = [Line(f"  {MARKS.get(change.action, '>')} {change.action} {change.resource.title}", role)]
-    shown = change.detail if full else change.detail[:DETAIL_LINES]
+    shown = change.detail if full else change.detail[: NEW_LINES if change.action == "create" else DETAIL_LINES]
     lines += [Line(f"      {text}", _detail_role(text)) for text in shown]
     if len(shown) < len(change.detail):
         lines.append(Line(f"      ... and {len(change.detail) - len(shown)} more lines", "detail"))
