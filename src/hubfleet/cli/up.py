@@ -37,9 +37,11 @@ def up(
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
     _confirm(deployment, plan, yes)
-    _write_files(deployment, yes)
-    if not plan.empty:
-        _carry_out(deployment, plan)
+    _make_state(deployment)
+    with agent.hold(deployment.layout.state):
+        _write_files(deployment, yes)
+        if not plan.empty:
+            _carry_out(deployment, plan)
     _tell(deployment, plan)
     attached_here = before is None and deployment.supervision == "attached"
     if attached_here:
@@ -56,13 +58,17 @@ def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
         raise CancelledError_("not done", state="Nothing was changed", remedy="hubfleet up --yes")
 
 
-def _write_files(deployment: Deployment, yes: bool) -> None:
-    """Before the first change: the state directory, new passwords, and a file for a hub that has none."""
+def _make_state(deployment: Deployment) -> None:
+    """The directory that holds the lock."""
     state = deployment.layout.state
     for path, mode in ((state.parent, 0o755), (state, 0o711)):
         if not path.is_dir():
             path.mkdir(parents=True)
             path.chmod(mode if deployment.layout.privileged else 0o700)
+
+
+def _write_files(deployment: Deployment, yes: bool) -> None:
+    """Before the first change: new passwords, and a file for a hub that has none."""
     if deployment.file is None:
         path = Path(NAMES[0])
         if yes or ask(f"Write this hub's settings to {path}, so that you can change them?"):
@@ -74,11 +80,10 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
 
 
 def _carry_out(deployment: Deployment, plan: Plan) -> None:
-    with agent.hold(deployment.layout.state):
-        number = deployment.generations.begin(plan)
-        apply_plan(plan, deployment.machines, report)
-        deployment.generations.switch(number)
-        _sweep(deployment)
+    number = deployment.generations.begin(plan)
+    apply_plan(plan, deployment.machines, report)
+    deployment.generations.switch(number)
+    _sweep(deployment)
 
 
 def _sweep(deployment: Deployment) -> None:
