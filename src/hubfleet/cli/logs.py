@@ -35,9 +35,11 @@ def logs(
         valid_user(what)
         identifier = server_id(what, server)
         path = logs_dir / "servers" / f"{identifier}.log"
-        for line in tail(logs_dir / "launcher.log", 5000):
-            if f" {identifier}: " in line:
-                say(line)
+        known = [line for line in tail(logs_dir / "launcher.log", 5000) if f" {identifier}: " in line]
+        for line in known:
+            say(line)
+        if known and not path.exists():  # the server did not get as far as its first line
+            return
     if not path.exists():
         raise ConfigError(
             f"there is no log of {what!r}",
