@@ -27,7 +27,10 @@ _attached: list[subprocess.Popen[bytes]] = []
 def observe(process: Process) -> Observed | None:
     """See Handler."""
     status = _status(process)
-    return None if status is None else {"fingerprint": status.fingerprint, "state": status.state}
+    if status is None:
+        return None
+    silent = status.state == "running" and not _ready(process)
+    return {"fingerprint": status.fingerprint, "state": "silent" if silent else status.state}
 
 
 def _status(process: Process) -> ProcessStatus | None:
@@ -110,12 +113,14 @@ def _await_ready(process: Process, progress: Progress) -> None:
     """Wait until this version of the process runs and answers."""
     progress(f"waiting for {process.name} to answer")
     deadline = time.monotonic() + READY_LIMIT_S
+    before = None  # how often this version had died when we began
     while time.monotonic() < deadline:
         status = _status(process)
         if status is not None and status.fingerprint == process.fingerprint:
-            if status.state == "running" and (not process.ready or _answers(process.ready)):
+            if status.state == "running" and _ready(process):
                 return
-            if status.restarts >= _DEATHS:
+            before = status.restarts if before is None else before
+            if status.restarts - before >= _DEATHS:
                 break
         time.sleep(_LOOK_EVERY_S)
     last = [line for line in tail(Path(process.log), 12) if line.strip()]
@@ -124,6 +129,10 @@ def _await_ready(process: Process, progress: Progress) -> None:
         state="Its supervisor keeps trying; users' running servers are not touched",
         remedy=f"see {process.log}, mend the cause, then run `hubfleet up` again",
     )
+
+
+def _ready(process: Process) -> bool:
+    return not process.ready or _answers(process.ready)
 
 
 def _answers(path: str) -> bool:

@@ -48,9 +48,11 @@ def up(
     plan = deployment.plan()
     known = deployment.layout.database.exists()
     _confirm(deployment, plan, yes)
-    _write_files(deployment, yes)
-    if not plan.empty:
-        _carry_out(deployment, plan)
+    _make_state(deployment)
+    with agent.hold(deployment.layout.state):
+        _write_files(deployment, yes)
+        if not plan.empty:
+            _carry_out(deployment, plan)
     if problem := entrance_problem(deployment):
         raise ApplyError(problem, state="The hub runs; users' running servers are not touched", remedy="hubfleet check")
     _tell(deployment, plan, detach, known)
@@ -69,13 +71,17 @@ def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
         raise CancelledError_("not done", state="Nothing was changed", remedy="hubfleet up --yes")
 
 
-def _write_files(deployment: Deployment, yes: bool) -> None:
-    """Before the first change: the state directory, new passwords, and a file for a hub that has none."""
+def _make_state(deployment: Deployment) -> None:
+    """The directory that holds the lock."""
     state = deployment.layout.state
     for path, mode in ((state.parent, 0o755), (state, 0o711)):
         if not path.is_dir():
             path.mkdir(parents=True)
             path.chmod(mode if deployment.layout.privileged else 0o700)
+
+
+def _write_files(deployment: Deployment, yes: bool) -> None:
+    """Before the first change: new passwords, and a file for a hub that has none."""
     if deployment.file is None:
         path = Path(NAMES[0])
         if yes or ask(f"Write this hub's settings to {path}, so that you can change them?"):
@@ -87,11 +93,10 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
 
 
 def _carry_out(deployment: Deployment, plan: Plan) -> None:
-    with agent.hold(deployment.layout.state):
-        number = deployment.generations.begin(plan)
-        apply_plan(plan, deployment.machines, report)
-        deployment.generations.switch(number)
-        _sweep(deployment)
+    number = deployment.generations.begin(plan)
+    apply_plan(plan, deployment.machines, report)
+    deployment.generations.switch(number)
+    _sweep(deployment)
 
 
 def _sweep(deployment: Deployment) -> None:

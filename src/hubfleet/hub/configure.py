@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from hubfleet import __version__
 from hubfleet.hub.login import HANDLERS, PeopleAuthenticator
+from hubfleet.hub.proxy import WatchedProxy
 from hubfleet.hub.settings import HubSettings
 from hubfleet.hub.spawner import LauncherSpawner
 
@@ -59,10 +60,10 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.named_server_limit_per_user = settings.named_servers
     c.JupyterHub.extra_handlers = HANDLERS
 
-    c.JupyterHub.proxy_class = "configurable-http-proxy"
-    c.ConfigurableHTTPProxy.should_start = False
-    c.ConfigurableHTTPProxy.api_url = unix_url(layout.proxy_socket)
-    c.ConfigurableHTTPProxy.auth_token = settings.secrets["proxy_token"]
+    c.JupyterHub.proxy_class = WatchedProxy
+    c.WatchedProxy.should_start = False
+    c.WatchedProxy.api_url = unix_url(layout.proxy_socket)
+    c.WatchedProxy.auth_token = settings.secrets["proxy_token"]
 
     c.JupyterHub.spawner_class = LauncherSpawner
     c.LauncherSpawner.launcher_socket = str(layout.launcher_socket)

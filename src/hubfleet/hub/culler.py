@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import sys
 from datetime import timedelta
 from typing import Any
 
 from jupyterhub_idle_culler import IdleCuller
 from traitlets.config import Config
+
+_PR_SET_PDEATHSIG = 1
 
 
 def is_idle(*, inactive: timedelta, inactive_limit: int, server: dict[str, Any], **_: Any) -> bool:
@@ -16,8 +21,16 @@ def is_idle(*, inactive: timedelta, inactive_limit: int, server: dict[str, Any],
     return limit is not None and inactive.total_seconds() >= float(limit)
 
 
+def die_with_hub() -> None:
+    """Have the kernel end this process with the hub, which starts another: a killed hub must not leave one behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() == 1:
+        sys.exit("the hub has ended already")
+
+
 def main() -> None:
     """Run the culler with our rule; the arguments are the culler's own."""
+    die_with_hub()
     config = Config()
     config.IdleCuller.cull_arbiter_hook = is_idle
     config.IdleCuller.cull_every = 60

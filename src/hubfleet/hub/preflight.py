@@ -42,17 +42,22 @@ def check_database(path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise Unfit(_unusable(path, str(error))) from error
     except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            raise Unfit(
-                f"{path}: another program holds the database. End that program (see: fuser {path}); "
-                "the hub then starts by itself"
-            ) from error
         answer = str(error)
     finally:
         connection.close()
     if answer != "ok":
         raise Unfit(f"{path}: the database is damaged ({answer.splitlines()[0]}). {_remedy(path)}")
+
+
+def _unusable(path: Path, error: str) -> str:
+    if "locked" in error:
+        cause = f"another program holds the database. End that program (see: fuser {path})"
+    else:
+        cause = f"the database cannot be used ({error}). Mend that"
+    return f"{path}: {cause}; the hub then starts by itself"
 
 
 def _copies(path: Path) -> list[Path]:
@@ -62,9 +67,11 @@ def _copies(path: Path) -> list[Path]:
 
 def _remedy(path: Path) -> str:
     copies = _copies(path)
+    # A journal left behind belongs to the damaged database, and would be played back into the sound one.
+    away = f"rm -f {path}-journal && mv {path} {path}.damaged"
     if not copies:
-        return f"There is no earlier copy. To begin with an empty one (homes stay): mv {path} {path}.damaged"
-    return f"The last sound copy is {copies[0]}. To go back to it: mv {path} {path}.damaged && cp -p {copies[0]} {path}"
+        return f"There is no earlier copy. To begin with an empty one (homes stay): {away}"
+    return f"The last sound copy is {copies[0]}. To go back to it: {away} && cp -p {copies[0]} {path}"
 
 
 def keep_copy(path: Path) -> None:

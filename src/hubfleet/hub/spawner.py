@@ -14,6 +14,8 @@ from traitlets import Unicode
 
 READOPT_LIMIT_S = 1800
 START_HTTP_LIMIT_S = 60
+ANSWER_LIMIT_S = 10  # for questions; a page waits for them
+STOP_LIMIT_S = 60
 _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
@@ -133,7 +135,7 @@ class LauncherSpawner(Spawner):
 
     async def stop(self, now: bool = False) -> None:
         """Have it stopped. A launcher that cannot be reached raises, so that the hub keeps its record."""
-        await self._ask("stop", self._identity())
+        await self._ask("stop", self._identity(), STOP_LIMIT_S)
         self.clear_state()
 
     def _identity(self) -> dict[str, str]:
@@ -142,8 +144,8 @@ class LauncherSpawner(Spawner):
     def _session(self, limit: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=aiohttp.UnixConnector(self.launcher_socket), timeout=limit)
 
-    async def _ask(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
-        limit = aiohttp.ClientTimeout(total=60)
+    async def _ask(self, verb: str, body: dict[str, Any], patience: float = ANSWER_LIMIT_S) -> dict[str, Any]:
+        limit = aiohttp.ClientTimeout(total=patience)
         async with (
             self._session(limit) as session,
             session.post(f"http://launcher/v1/{verb}", json=body) as response,

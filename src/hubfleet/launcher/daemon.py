@@ -7,7 +7,6 @@ start streams its progress as one JSON object a line, the last one with the addr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import logging
@@ -29,11 +28,9 @@ from hubfleet.engines import engine
 from hubfleet.launcher.base import BadRequest, Request, StartFailed, Stopped, Unknown
 from hubfleet.launcher.servers import Servers
 from hubfleet.layout import Layout
-from hubfleet.logfiles import rotate_all
 from hubfleet.names import server_id
 
 log = logging.getLogger("hubfleet.launcher")
-ROTATE_EVERY_S = 5.0
 
 SERVERS: web.AppKey[Servers] = web.AppKey("servers", Servers)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -184,10 +181,7 @@ async def serve(settings: Settings) -> None:
     await web.SockSite(runner, listening).start()
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
-    while not ending.is_set():
-        rotate_all(settings.layout.logs)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(ending.wait(), ROTATE_EVERY_S)
+    await ending.wait()
     await runner.cleanup()
 
 

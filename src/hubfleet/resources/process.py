@@ -10,6 +10,13 @@ from typing import ClassVar
 from hubfleet.resources.base import Change, Observed, Resource
 
 
+_DOWN = {
+    "waiting": "it ended, and its supervisor starts it again",
+    "stopping": "it is being stopped",
+    "silent": "it runs and does not answer",
+}
+
+
 @dataclass(frozen=True)
 class Process(Resource):
     """A process of a hub.
@@ -23,7 +30,7 @@ class Process(Resource):
     impact:      what users notice of a restart.
     unit:        systemd unit that runs the supervisor; empty: hubfleet starts it itself.
     attached:    the supervisor ends with the command that started it. Says how, not what: no part of the comparison.
-    Observed keys: fingerprint, state (see `supervisor.spec.ProcessStatus`).
+    Observed keys: fingerprint, state (see `supervisor.spec.ProcessStatus`; "silent": it runs and does not answer).
     """
 
     kind: ClassVar[str] = "process"
@@ -54,10 +61,16 @@ class Process(Resource):
         parts = [self.argv, sorted(self.environment.items()), self.depends, self.log]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
+    def steady(self, observed: Observed | None) -> Observed | None:
+        """See Resource. One that is as wanted and on its way up counts as none: the supervisor may have begun it."""
+        return super().steady(observed) if observed and observed["fingerprint"] != self.fingerprint else None
+
     def diff(self, observed: Observed | None) -> Change | None:
         """See Resource."""
         if observed is None:
             return Change(self, "start", ("not running",))
         if observed["fingerprint"] != self.fingerprint:
             return Change(self, "restart", ("what it runs or reads at start has changed",), self.impact)
+        if observed["state"] != "running":
+            return Change(self, "start", (_DOWN[observed["state"]],))
         return None

@@ -1,7 +1,8 @@
 """The supervisor as a program: ``python -m hubfleet.supervisor.daemon <directory> [--attached]``.
 
 It starts the processes described in its directory, starts again what dies (at once, then with longer and longer
-pauses), and reads the directory anew on SIGHUP: what changed is restarted, what is new started, what is gone stopped.
+pauses), and reads the directory anew on SIGHUP: what changed is restarted, what is new or waits in a pause is started,
+what is gone is stopped.
 SIGTERM stops everything in reverse order. Its children die with it, so that there is never a second set of them.
 """
 
@@ -19,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from hubfleet.logfiles import rotate
+from hubfleet.logfiles import rotate_all
 from hubfleet.supervisor.spec import LOCK, ProcessSpec, ProcessStatus, SupervisorStatus, identity, read_specs
 
 log = logging.getLogger("hubfleet.supervisor")
@@ -42,6 +43,7 @@ class Keeper:
         self._state, self._since, self._restarts = "waiting", time.time(), 0
         self._last_exit: int | None = None
         self._stopping = False
+        self._hurry = asyncio.Event()
         self._task = asyncio.create_task(self._keep())
 
     def status(self) -> ProcessStatus:
@@ -70,7 +72,10 @@ class Keeper:
             pause = FIRST_PAUSE_S if time.monotonic() - started > STEADY_S else pause
             log.warning("%s: ended with %s; again in %.1f s", self.spec.name, self._last_exit, pause)
             self._enter("waiting")
-            await asyncio.sleep(pause)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), pause)
+                pause = FIRST_PAUSE_S
+            self._hurry.clear()
             pause = min(LONGEST_PAUSE_S, pause * 2)
             self._restarts += 1
 
@@ -89,6 +94,11 @@ class Keeper:
             )
         finally:
             os.close(output)
+
+    def hurry(self) -> None:
+        """Start the process now if it is waiting: somebody may have mended what it died of."""
+        if self._state == "waiting":
+            self._hurry.set()
 
     async def stop(self) -> None:
         """End the process: SIGTERM, and SIGKILL after a while."""
@@ -154,7 +164,9 @@ class Supervisor:
         for name in [name for name, keeper in self._keepers.items() if keeper.spec != wanted.get(name)]:
             await self._keepers.pop(name).stop()
         for name, spec in wanted.items():
-            if name not in self._keepers:
+            if name in self._keepers:
+                self._keepers[name].hurry()
+            else:
                 self._keepers[name] = Keeper(spec, self._changed)
         self._changed.set()
 
@@ -175,8 +187,11 @@ class Supervisor:
     async def _rotate(self) -> None:
         while True:
             await asyncio.sleep(ROTATE_EVERY_S)
-            for log_file in {keeper.spec.log for keeper in self._keepers.values()}:
-                rotate(Path(log_file))
+            try:
+                for directory in {Path(keeper.spec.log).parent for keeper in self._keepers.values()}:
+                    rotate_all(directory)
+            except OSError as error:
+                log.error("logs not rotated: %s", error)
 
 
 def main() -> None:

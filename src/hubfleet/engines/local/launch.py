@@ -37,6 +37,9 @@ from hubfleet.names import short_id, system_name
 
 START_LIMIT_S = 300.0
 
+_BEGINNING = "--- server started"
+"""What begins a line in the log at every start, so that nobody takes an earlier server's words for this one's."""
+
 _SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")
 
 
@@ -157,9 +160,7 @@ class LocalLaunch:
             "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(str(socket), safe='')}{prefix}",
             "JUPYTERHUB_DEFAULT_URL": effective.default_url,
             "JUPYTERHUB_ROOT_DIR": inside,
-            "JUPYTER_CONFIG_PATH": str(
-                next((self._settings.environment / "lib").glob("*/site-packages/hubfleet_singleuser"))
-            ),
+            "JUPYTER_CONFIG_PATH": str(_extension(self._settings.environment)),
         }
         if uid is None:
             environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name)
@@ -277,6 +278,14 @@ class LocalLaunch:
             shutil.rmtree(self._layout.state / "passing-homes" / server, ignore_errors=True)
 
 
+def _extension(environment: Path) -> Path:
+    """The directory of our Jupyter extension. Raises StartFailed for an environment that is not whole."""
+    found = next(environment.glob("lib/*/site-packages/hubfleet_singleuser"), None)
+    if found is None:
+        raise StartFailed(f"the environment {environment} is not whole; an administrator has to run: hubfleet up")
+    return found
+
+
 def _source(mount: Mount) -> str:
     """Where a mount really comes from. Raises StartFailed if it is missing, or leads to what users must not see."""
     resolved = os.path.realpath(mount.host)
@@ -292,6 +301,7 @@ def _spawn(spec: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes]:
     """Start the sandbox in a session of its own. The specification (it holds the token) goes through a pipe."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(output, f"{_BEGINNING} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
     try:
         command = [sys.executable, "-I", "-S", sandbox.__file__]
         child = subprocess.Popen(
@@ -324,5 +334,6 @@ def _identity_files(name: str, uid: int, home: str) -> dict[str, str]:
 def _failure_text(status: Stopped, log: Path, effective: Effective) -> str:
     if "memory limit" in status.why and effective.memory_limit is not None:
         return f"the server needs more than its memory limit of {effective.memory_limit}"
-    lines = [line for line in log.read_text(errors="replace").splitlines()[-40:] if line.strip()]
+    said = log.read_text(errors="replace").rpartition(_BEGINNING)[2].partition("\n")[2]
+    lines = [line for line in said.splitlines() if line.strip()]
     return f"{status.why}. It said last: {lines[-1][:300] if lines else 'nothing'}"

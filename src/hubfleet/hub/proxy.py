@@ -1,0 +1,35 @@
+"""The stock proxy, watched: one that was started again has forgotten every route, and gets them back at once."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import aiohttp
+from jupyterhub.proxy import ConfigurableHTTPProxy
+from tornado.ioloop import PeriodicCallback
+
+LOOK_EVERY_S = 1.0
+
+
+class WatchedProxy(ConfigurableHTTPProxy):
+    """JupyterHub itself looks only every five minutes at a proxy that it did not start."""
+
+    _watch: PeriodicCallback | None = None
+
+    async def check_routes(self, user_dict: Any, service_dict: Any, routes: Any = None) -> None:
+        """As in JupyterHub, which calls this at its start; from then on the proxy is watched."""
+        if self._watch is None:
+            self._watch = PeriodicCallback(partial(self._look, user_dict, service_dict), LOOK_EVERY_S * 1000)
+            self._watch.start()
+        await super().check_routes(user_dict, service_dict, routes)
+
+    async def _look(self, user_dict: Any, service_dict: Any) -> None:
+        try:
+            routes = await self.get_all_routes()
+            if self.app.hub.routespec not in routes:
+                self.log.warning("The proxy has forgotten its routes (it was restarted); it gets them back")
+                await self.check_routes(user_dict, service_dict, routes)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            self.log.warning("The proxy cannot be asked: %s", error)
