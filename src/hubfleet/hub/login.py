@@ -63,7 +63,7 @@ class PeopleAuthenticator(NativeAuthenticator):
         return len(password.encode()) <= MAXIMUM_PASSWORD_BYTES and bool(super().is_password_strong(password))
 
     def create_user(self, username: str, password: str, **kwargs: Any) -> Any:
-        """As NativeAuthenticator, which lets in everybody on the list unseen: where admins approve, they approve all."""
+        """As NativeAuthenticator, which lets in listed names unseen: where admins approve, they approve everybody."""
         info = super().create_user(username, password, **kwargs)
         if info is not None:
             info.is_authorized = self.kind == "password"
