@@ -12,6 +12,7 @@ import re
 import unicodedata
 
 MAX_LENGTH = 30
+MAX_LOGIN = 128
 _PLAIN = re.compile(r"[a-z](?:[a-z0-9_]|-(?!-))*")
 _HASH_CHARS = 16  # 64 bits: among a million names that share one slug, a collision has odds of 3 in 100 million
 
@@ -20,6 +21,17 @@ _RESERVED = frozenset(
     {"root", "daemon", "bin", "sys", "adm", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup"}
     | {"list", "irc", "nobody", "nogroup", "sudo", "wheel", "systemd", "messagebus", "sshd", "hubfleet"}
 )
+
+
+def has_control(text: str) -> bool:
+    """Whether the text holds control, format, private or unassigned characters, or a line break."""
+    return any(unicodedata.category(char)[0] == "C" or char in "\u2028\u2029" for char in text)
+
+
+def valid_login(name: str) -> bool:
+    """Whether this can be a login name: 1 to 128 characters on one line, no ``/``, no spaces at its edges."""
+    plain = name == name.strip() and name not in ("", ".", "..") and len(name) <= MAX_LOGIN
+    return plain and "/" not in name and not has_control(name)
 
 
 def system_name(login: str) -> str:

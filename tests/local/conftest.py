@@ -49,3 +49,43 @@ def hub(shared_hub: RunningHub, hub_logs: list[Path]) -> RunningHub:
     hub_logs.append(shared_hub.logs)
     shared_hub.await_answer()
     return shared_hub
+
+
+PROFILES = """
+login: {password: file, admins: [admin, boss]}
+storage: {homes: {skeleton: skel}}
+groups:
+  staff:
+    members: [tess, tina]
+    servers: {stop_after_idle: 20m, environment: {COURSE: staff}}
+users:
+  ugo: {servers: {default_url: /tree, environment: {COURSE: own}}}
+servers:
+  named_servers: 2
+  stop_after_idle: 30m
+  environment: {COURSE: all}
+  profiles:
+    small: {title: Small, description: For the exercises, memory: {limit: 1G}, cpu: {limit: 1}}
+    usual: {title: Usual, description: Enough for most, memory: {limit: 2G}, default: true, environment: {SIZE: usual}}
+    long: {title: Long, description: Runs until you stop it, stop_after_idle: never}
+    big: {title: Large memory, description: For the project, memory: {limit: 4G}, groups: [staff], default_url: /tree}
+"""
+
+
+@pytest.fixture(scope="session")
+def running_profiles_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
+    hub = new_hub(PROFILES)
+    # Servers tell the hub of activity every two seconds instead of every five minutes: tests do not wait that long.
+    jupyter = hub.folder / "skel" / ".jupyter"
+    jupyter.mkdir(parents=True)
+    (jupyter / "jupyter_server_config.json").write_text('{"JupyterHubSingleUser": {"hub_activity_interval": 2}}')
+    hub.up()
+    return hub
+
+
+@pytest.fixture
+def profiles_hub(running_profiles_hub: RunningHub, hub_logs: list[Path]) -> RunningHub:
+    """A running hub with groups, profiles, named servers and idle limits."""
+    hub_logs.append(running_profiles_hub.logs)
+    running_profiles_hub.await_answer()
+    return running_profiles_hub

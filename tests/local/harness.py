@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import requests
 import websocket
@@ -53,7 +54,8 @@ class Person:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"token {self.token}"}
 
-    def _form(self, page: str, data: dict[str, str]) -> requests.Response:
+    def form(self, page: str, data: dict[str, str]) -> requests.Response:
+        """Open one of the hub's pages and send its form."""
         self.session.get(f"{self.hub.url}/hub/{page}")
         xsrf = [cookie.value or "" for cookie in self.session.cookies if cookie.name == "_xsrf"][-1]
         return self.session.post(f"{self.hub.url}/hub/{page}", data={**data, "_xsrf": xsrf}, allow_redirects=False)
@@ -62,16 +64,16 @@ class Person:
         data = {"username": self.name, "signup_password": self.password, "signup_password_confirmation": self.password}
         if class_password is not None:
             data["class_password"] = class_password
-        return self._form("signup", data)
+        return self.form("signup", data)
 
     def log_in(self) -> requests.Response:
         """Log in; on success (302) also get an API token."""
-        answer = self._form("login", {"username": self.name, "password": self.password})
+        answer = self.form("login", {"username": self.name, "password": self.password})
         if answer.status_code == 302:
             self.session.get(f"{self.hub.url}/hub/home")
             xsrf = [cookie.value or "" for cookie in self.session.cookies if cookie.name == "_xsrf"][-1]
             made = self.session.post(
-                f"{self.hub.url}/hub/api/users/{self.name}/tokens",
+                f"{self.hub.url}/hub/api/users/{quote(self.name)}/tokens",
                 headers={"X-XSRFToken": xsrf, "Referer": f"{self.hub.url}/hub/home"},
                 json={"expires_in": 36000},
             )
@@ -87,14 +89,16 @@ class Person:
 
     def start(self, options: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Start the server and return the events of its progress stream, to the last."""
-        answer = self.api("POST", f"/users/{self.name}/server", json=options or {})
+        answer = self.api("POST", f"/users/{quote(self.name)}/server", json=options or {})
         assert answer.status_code in (201, 202), answer.text
         return self.progress()
 
-    def progress(self) -> list[dict[str, Any]]:
+    def progress(self, server: str = "") -> list[dict[str, Any]]:
+        """The events of a start, to the last."""
         events = []
+        which = f"servers/{server}" if server else "server"
         with requests.get(
-            f"{self.hub.url}/hub/api/users/{self.name}/server/progress",
+            f"{self.hub.url}/hub/api/users/{quote(self.name)}/{which}/progress",
             headers=self.headers,
             stream=True,
             timeout=120,
@@ -106,12 +110,14 @@ class Person:
                         break
         return events
 
-    def stop(self) -> None:
-        self.api("DELETE", f"/users/{self.name}/server")
-        await_that(f"{self.name}'s server is gone", lambda: not self.servers())
+    def stop(self, server: str = "") -> None:
+        which = f"servers/{server}" if server else "server"
+        self.api("DELETE", f"/users/{quote(self.name)}/{which}")
+        await_that(f"{self.name}'s server {server} is gone", lambda: server not in self.servers())
 
     def servers(self) -> dict[str, Any]:
-        answer = self.api("GET", f"/users/{self.name}")
+        """Servers that run or start, by name."""
+        answer = self.api("GET", f"/users/{quote(self.name)}")
         answer.raise_for_status()
         servers: dict[str, Any] = answer.json()["servers"]
         return servers
@@ -119,7 +125,7 @@ class Person:
     def jupyter(self, method: str, target: str, **arguments: Any) -> requests.Response:
         """The API of this person's Jupyter server."""
         return requests.request(
-            method, f"{self.hub.url}/user/{self.name}{target}", headers=self.headers, timeout=60, **arguments
+            method, f"{self.hub.url}/user/{quote(self.name)}{target}", headers=self.headers, timeout=60, **arguments
         )
 
     def kernel(self) -> Kernel:
@@ -137,11 +143,17 @@ class Kernel:
         self._socket: websocket.WebSocket | None = None
 
     def connect(self) -> websocket.WebSocket:
-        url = f"{self.person.hub.url.replace('http', 'ws')}/user/{self.person.name}/api/kernels/{self.id}/channels"
+        server = f"{self.person.hub.url.replace('http', 'ws')}/user/{quote(self.person.name)}"
         self._socket = websocket.create_connection(
-            url, header=[f"Authorization: token {self.person.token}"], timeout=60
+            f"{server}/api/kernels/{self.id}/channels", header=[f"Authorization: token {self.person.token}"], timeout=60
         )
         return self._socket
+
+    def close(self) -> None:
+        """Close the connection; the kernel stays."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def send(self, code: str) -> str:
         """Begin to run code; returns the message's id."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import nbformat
 from harness import RunningHub
+from jupyter_kernel_client import KernelClient
 
 
 def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
@@ -20,3 +22,33 @@ def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
 
 def test_a_second_plan_is_empty(hub: RunningHub) -> None:
     assert hub.changes() == []
+
+
+def test_a_notebook_is_executed_through_the_public_address(hub: RunningHub) -> None:
+    nora = hub.person("nora")
+    assert nora.start()[-1]["ready"]
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# Squares"),
+        nbformat.v4.new_code_cell("squares = [n * n for n in range(5)]\nprint(squares)"),
+        nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.plot(squares);"),
+        nbformat.v4.new_code_cell("sum(squares)"),
+    ]
+    address = "/api/contents/squares.ipynb"
+    saved = nora.jupyter("PUT", address, json={"type": "notebook", "content": notebook})
+    assert saved.status_code == 201, saved.text
+    opened = nbformat.from_dict(nora.jupyter("GET", address).json()["content"])
+    with KernelClient(server_url=f"{hub.url}/user/nora", token=nora.token) as kernel:
+        for cell in opened.cells:
+            if cell.cell_type == "code":
+                reply = kernel.execute(cell.source, timeout=90)
+                assert reply["status"] == "ok", reply
+                cell.outputs = [nbformat.from_dict(output) for output in reply["outputs"]]
+                cell.execution_count = reply["execution_count"]
+    nbformat.validate(opened)
+    assert nora.jupyter("PUT", address, json={"type": "notebook", "content": opened}).status_code == 200
+    text, plot, total = (cell.outputs[0] for cell in nbformat.read(hub.state / "homes/nora/squares.ipynb", 4).cells[1:])
+    assert text.text == "[0, 1, 4, 9, 16]\n"
+    assert len(plot.data["image/png"]) > 1000
+    assert total.data["text/plain"] == "30"
+    nora.stop()

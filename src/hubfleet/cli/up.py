@@ -46,7 +46,6 @@ def up(
     if problems:
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
-    known = deployment.layout.database.exists()
     _confirm(deployment, plan, yes)
     _make_state(deployment)
     with agent.hold(deployment.layout.state):
@@ -55,7 +54,7 @@ def up(
             _carry_out(deployment, plan)
     if problem := entrance_problem(deployment):
         raise ApplyError(problem, state="The hub runs; users' running servers are not touched", remedy="hubfleet check")
-    _tell(deployment, plan, detach, known)
+    _tell(deployment, plan, detach)
     attached_here = before is None and deployment.supervision == "attached"
     if attached_here:
         _stay(deployment)
@@ -109,8 +108,8 @@ def _sweep(deployment: Deployment) -> None:
     deployment.generations.switch(number)
 
 
-def _tell(deployment: Deployment, plan: Plan, detach: bool, known: bool) -> None:
-    """The address and how to log in. ``known``: there was a database, and accounts in it keep their passwords."""
+def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
+    """The address, how to log in, and where things are."""
     if detach and deployment.supervision == "attached":
         say("note: the hub runs in front of a terminal. To detach it: Ctrl-C there, then this command again.", "blue")
     if plan.empty:
@@ -122,11 +121,6 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool, known: bool) -> None
     for name in (name for name in new if name.startswith("admin_password.")):
         admin = name.partition(".")[2]
         say(f"  Log in as {admin} with password {new[name]}")
-        if known:
-            say(
-                f"  (if {admin} had an account before, its password stays: hubfleet users reset-password {admin})",
-                "dim",
-            )
     if "class_password" in new:
         say(f"  Others sign up at {deployment.url}/hub/signup with class password {new['class_password']}")
     if new:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os.path
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,6 +24,7 @@ from pydantic import (
 )
 
 from hubfleet.errors import ConfigError
+from hubfleet.names import has_control, valid_login
 from hubfleet.units import Bytes, Cores, Duration, parse_bytes, parse_cores, parse_duration
 
 ENGINES = ("local", "docker", "swarm", "slurm")
@@ -70,16 +70,11 @@ def valid_hub(name: str) -> str:
         raise ConfigError(bad.what, remedy=bad.remedy) from None
 
 
-def has_control(text: str) -> bool:
-    """Whether the text holds control, format, private or unassigned characters, or a line break."""
-    return any(unicodedata.category(char)[0] == "C" or char in "\u2028\u2029" for char in text)
-
-
 def _user(raw: object) -> str:
     if isinstance(raw, (int, float)):
         raise BadValue(f"`{raw}` is read as a number, not as a name", f'put it in quotes: "{raw}"')
     name = raw if isinstance(raw, str) else ""
-    if not name or len(name) > 255 or name != name.strip() or name in (".", "..") or "/" in name or has_control(name):
+    if not valid_login(name):
         raise BadValue(f"invalid user name {name[:40]!r}", "a login name such as profx, without `/` or edge spaces")
     return name.lower()
 

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import PlainSerializer, PlainValidator
 
-from hubfleet.config.fields import BadValue, Form, has_control, nearest
+from hubfleet.config.fields import BadValue, Form, nearest
 from hubfleet.errors import ConfigError
+from hubfleet.names import has_control
 
 VARIABLES = ("username", "hub")
 

@@ -7,6 +7,7 @@ user's name can be neither signed up again nor given to another account, for tha
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -25,7 +26,11 @@ from sqlalchemy import event
 from tornado import web
 from traitlets import Dict, Unicode
 
+from hubfleet.names import valid_login
+
 MINIMUM_PASSWORD = 8
+MAXIMUM_PASSWORD_BYTES = 72  # what bcrypt takes
+TRIES, PAUSE_S = 10, 60
 
 
 class PeopleAuthenticator(NativeAuthenticator):
@@ -42,8 +47,8 @@ class PeopleAuthenticator(NativeAuthenticator):
         super().__init__(*args, **kwargs)
         self.check_common_password = True
         self.minimum_password_length = MINIMUM_PASSWORD
-        self.allowed_failed_logins = 10
-        self.seconds_before_next_try = 60
+        self.allowed_failed_logins = TRIES
+        self.seconds_before_next_try = PAUSE_S
         self.open_signup = self.kind == "password"
         self._set_first_passwords()
 
@@ -68,6 +73,20 @@ class PeopleAuthenticator(NativeAuthenticator):
             known[name] = hashed.decode()
             note.write_text(json.dumps(known))
 
+    def validate_username(self, username: str) -> bool:
+        return valid_login(username) and bool(super().validate_username(username))
+
+    def is_password_strong(self, password: str) -> bool:
+        return len(password.encode()) <= MAXIMUM_PASSWORD_BYTES and bool(super().is_password_strong(password))
+
+    def create_user(self, username: str, password: str, **kwargs: Any) -> Any:
+        """As NativeAuthenticator, which lets in listed names unseen: where admins approve, they approve everybody."""
+        info = super().create_user(username, password, **kwargs)
+        if info is not None:
+            info.is_authorized = self.kind == "password"
+            self.db.commit()
+        return info
+
     def may_sign_up(self, name: str, class_password: str) -> str | None:
         """Why a newcomer is turned away, or None."""
         if self.kind == "password" and not hmac.compare_digest(class_password.encode(), self.class_password.encode()):
@@ -77,19 +96,29 @@ class PeopleAuthenticator(NativeAuthenticator):
         return None
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
-        """As NativeAuthenticator; somebody with the right password who may not enter yet is told so."""
-        name = await super().authenticate(handler, data)
-        if name is None and not self.is_blocked(data["username"]):
-            info = self.get_user(data["username"])
-            if info is not None and not info.is_authorized and info.is_valid_password(data["password"]):
-                raise web.HTTPError(403, "An administrator has not approved you yet. Please try again later.")
-        return name
+        """As NativeAuthenticator; somebody with the right password who may not enter is told why."""
+        name, password = self.normalize_username(data["username"]), data["password"]
+        if len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
+            return None
+        if self.is_blocked(name):
+            raise web.HTTPError(429, "Too many wrong passwords. Please wait a minute, then try again.")
+        entered = await super().authenticate(handler, data)
+        info = self.get_user(name)
+        if info is None or not info.is_valid_password(password):
+            return entered
+        if not info.is_authorized:
+            raise web.HTTPError(403, "You may not enter: an administrator has to approve you first.")
+        if not self._listed(name):
+            raise web.HTTPError(403, "You may not enter: your name is not on this hub's list. Ask whoever runs it.")
+        return entered
+
+    def _listed(self, name: str) -> bool:
+        return bool(self.allow_all or name in self.allowed_users)
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Any:
         """Somebody blocked or taken off the list is asked to log in again, and is refused there."""
         info = self.get_user(user.name)
-        listed = self.allow_all or user.name in self.allowed_users
-        return bool(info is not None and info.is_authorized and listed)
+        return bool(info is not None and info.is_authorized and self._listed(user.name))
 
     def set_authorized(self, name: str, authorized: bool) -> bool:
         """Let in or block; False for a name that never signed up."""
@@ -101,29 +130,36 @@ class PeopleAuthenticator(NativeAuthenticator):
         return True
 
     def reset_password(self, name: str) -> str | None:
-        """Give an account a new random password and return it; None for a name that never signed up."""
+        """Give an account a new random password and return it; None for a name that never signed up.
+
+        It opens nothing: somebody who is blocked stays so.
+        """
         info = self.get_user(name)
         if info is None:
             return None
         password = secrets.token_urlsafe(12)
         info.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
-        info.is_authorized = True
         self.db.commit()
+        self.successful_login(info.username)  # forgets the wrong passwords
         return password
 
-    def delete_user(self, user: Any) -> None:
-        """Retire the account: it stays, locked, so that nobody can sign up under the name and inherit the home."""
-        info = self.get_user(user.name)
-        if info is not None:
-            info.password = bcrypt.hashpw(secrets.token_bytes(32).hex().encode(), bcrypt.gensalt())
-            info.is_authorized = False
-            self.db.commit()
+    async def delete_user(self, user: Any) -> None:
+        """Retire the account: it stays, locked, so that nobody can sign up under the name and inherit the home.
+
+        JupyterHub stops the default server of somebody it deletes; the named ones are stopped here.
+        """
+        if self.reset_password(user.name) is None:
+            self._add_account(user.name, secrets.token_urlsafe(32))
+        self.set_authorized(user.name, False)
+        for name, spawner in user.spawners.items():
+            if spawner.active:
+                await user.stop(name)
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         return [
             ("/login", LoginHandler),
             ("/signup", SignUp),
-            ("/change-password", ChangePasswordHandler),
+            ("/change-password", ChangePassword),
         ]
 
 
@@ -138,8 +174,8 @@ class SignUp(SignUpHandler):
             return "alert-danger", "The two passwords are not the same."
         if user is None:
             return "alert-danger", (
-                f"Choose a password of {MINIMUM_PASSWORD} characters or more that is not on everybody's list, "
-                "and a user name without spaces, commas and slashes."
+                f"Choose a password of {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD_BYTES} characters that is not on "
+                "everybody's list, and a user name without spaces, commas and slashes."
             )
         if user.is_authorized:
             return "alert-success", "You are signed up. Now log in."
@@ -156,23 +192,38 @@ class SignUp(SignUpHandler):
         self.finish(html)
 
 
+class ChangePassword(ChangePasswordHandler):
+    """NativeAuthenticator's page."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        if len(self.get_body_argument("old_password", "", strip=False).encode()) > MAXIMUM_PASSWORD_BYTES:
+            raise web.HTTPError(400, f"Passwords have {MAXIMUM_PASSWORD_BYTES} characters at most.")
+        await super().post()
+
+
 async def block(handler: Any, name: str) -> bool:
-    """Lock an account out now: no login, its servers stopped, its tokens gone. False for an unknown name."""
+    """Lock an account out now: no session, no token, no server. False for an unknown name."""
     if not handler.authenticator.set_authorized(name, False):
         return False
     user = handler.find_user(name)
     if user is not None:
         for token in list(user.orm_user.api_tokens):
             handler.db.delete(token)
+        user.orm_user.cookie_id = orm.new_token()
         handler.db.commit()
-        for server in [name for name, spawner in user.spawners.items() if spawner.active]:
-            await handler.stop_single_user(user, server)
+        for server, spawner in list(user.spawners.items()):
+            if spawner.pending == "spawn" and spawner._spawn_future:
+                await asyncio.wait([spawner._spawn_future])  # it comes up, or fails for want of its token
+            if spawner.active and not spawner.pending:
+                await handler.stop_single_user(user, server)
     return True
 
 
 class PeoplePage(LocalBase):
     """Who has signed up; admins approve and block here. Changes are POSTs with JupyterHub's cross-site check."""
 
+    @web.authenticated
     @needs_scope("admin:users")
     async def get(self) -> None:
         people = sorted(UserInfo.all_users(self.db), key=lambda info: (info.is_authorized, info.username))

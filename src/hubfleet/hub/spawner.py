@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
-from jupyterhub.spawner import Spawner
+from jupyterhub.spawner import Spawner, SpawnException
 from traitlets import Unicode
 
 READOPT_LIMIT_S = 1800
@@ -19,11 +19,11 @@ STOP_LIMIT_S = 60
 _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
-class ServerStartFailed(Exception):
+class ServerStartFailed(SpawnException):
     """Shown to the person who pressed Start, in the words of the launcher."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, status_code: int = 500) -> None:
+        super().__init__(message, reason="start", status_code=status_code)
         self.jupyterhub_message = message
 
 
@@ -88,10 +88,14 @@ class LauncherSpawner(Spawner):
             answer = await self._start(wanted)
         except _LAUNCHER_DOWN as error:
             raise ServerStartFailed(
-                "The launcher cannot be reached right now. Please try again in a minute."
+                "The launcher cannot be reached right now. Please try again in a minute.", status_code=503
             ) from error
         finally:
             self._progress.put_nowait(None)
+        if "refused" in answer:
+            # JupyterHub keeps the choice for the next start; one that is refused would be refused for good.
+            self.orm_spawner.user_options = {}
+            raise ServerStartFailed(f"Your server was not started: {answer['error']}.", status_code=400)
         if "error" in answer:
             raise ServerStartFailed(f"Your server could not be started: {answer['error']}")
         self._launched = True
@@ -165,7 +169,8 @@ class LauncherSpawner(Spawner):
         if not profiles:
             return ""
         chosen = next((profile["key"] for profile in profiles if profile["default"]), profiles[0]["key"])
-        return "\n".join(_choice(profile, profile["key"] == chosen) for profile in profiles)
+        choices = "\n".join(_choice(profile, profile["key"] == chosen) for profile in profiles)
+        return f'<fieldset><legend class="visually-hidden">Profile</legend>\n{choices}\n</fieldset>'
 
     def options_from_form(self, form_data: dict[str, list[str]]) -> dict[str, str]:
         return {"profile": form_data["profile"][0]} if form_data.get("profile") else {}

@@ -78,7 +78,9 @@ async def start(request: web.Request) -> web.StreamResponse:
             record = await servers.start(wanted, lambda message: queue.put_nowait({"progress": message}))
             idle_limit = servers.idle_limit(wanted)
             queue.put_nowait({"url": record.url, "started": record.started, "stop_after_idle": idle_limit})
-        except (StartFailed, BadRequest) as failure:
+        except BadRequest as refusal:
+            queue.put_nowait({"error": str(refusal), "refused": True})
+        except StartFailed as failure:
             queue.put_nowait({"error": str(failure)})
         except Exception:
             log.exception("%s: start failed", wanted.id)

@@ -128,7 +128,7 @@ class Servers:
             default = next((key for key, profile in visible.items() if profile.default), None)
             return replace(request, profile=default)
         if request.profile not in visible:
-            raise BadRequest(f"user {request.user!r} has no profile {request.profile!r}")
+            raise BadRequest(f"there is no profile {request.profile!r} for {request.user!r}")
         return request
 
     async def status(self, identifier: str) -> Status:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-LOOK_EVERY_S = 30
+LOOK_EVERY_S = 10
 
 
 def busy(server: Any) -> bool:

@@ -1,0 +1,411 @@
+"""What people see: a real Chromium on a real hub. HUBFLEET_SCREENSHOTS=DIRECTORY keeps a picture of every page."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from harness import PASSWORD, Person, RunningHub, await_that
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+import needs
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
+    "--disable-quic --no-first-run"
+)
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SLOW_MS = 90_000  # the most that a server's start or JupyterLab's first picture may take on a busy machine
+
+pytestmark = [needs.command("chromium")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+class Window:
+    """One person's browser window on a hub."""
+
+    def __init__(self, browser: Browser, hub: RunningHub) -> None:
+        self.hub = hub
+        self.context = browser.new_context(viewport=DESKTOP)
+        self.context.set_default_timeout(SLOW_MS)
+        self.page: Page = self.context.new_page()
+        self.faults: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"{self.page.url}: {error}"))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # An answer such as 403 is reported as a failure to load; tests that expect one look at the page itself.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.faults.append(f"{self.page.url}: {message.text}")
+
+    def open(self, target: str) -> Page:
+        self.page.goto(self.hub.url + target)
+        return self.page
+
+    def log_in(self, name: str, password: str = PASSWORD) -> Page:
+        page = self.open("/hub/login")
+        page.get_by_label("User name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile(r"/hub/(home|spawn)|/user/"))
+        return page
+
+    def picture(self, name: str) -> None:
+        """Keep the page as it is now, on a desktop and on a phone."""
+        folder = os.environ.get("HUBFLEET_SCREENSHOTS")
+        if not folder:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=f"{folder}/{name}-desktop.png")
+        self.page.set_viewport_size(PHONE)
+        self.page.screenshot(path=f"{folder}/{name}-phone.png")
+        self.page.set_viewport_size(DESKTOP)
+
+    def no_wider_than_a_phone(self) -> None:
+        """Fail when a phone would have to scroll sideways."""
+        self.page.set_viewport_size(PHONE)
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], self.page.url
+        self.page.set_viewport_size(DESKTOP)
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
+    """Opens windows; none of them may end with an error in its console."""
+    windows: list[Window] = []
+
+    def new(hub: RunningHub) -> Window:
+        windows.append(Window(browser, hub))
+        return windows[-1]
+
+    yield new
+    for one in windows:
+        one.context.close()
+    assert [fault for one in windows for fault in one.faults] == []
+
+
+@pytest.fixture(scope="module")
+def made_bare_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
+    hub = new_hub("login: {signup: approval, admins: [admin]}\nstorage: {homes: none}\n")
+    hub.up()
+    return hub
+
+
+@pytest.fixture
+def bare_hub(made_bare_hub: RunningHub, hub_logs: list[Path]) -> RunningHub:
+    """A hub where admins approve and nothing is kept."""
+    hub_logs.append(made_bare_hub.logs)
+    made_bare_hub.await_answer()
+    return made_bare_hub
+
+
+def run_cell(page: Page, code: str) -> None:
+    """Type code into the notebook's last cell and run it."""
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Shift+Enter")
+
+
+def labelled(page: Page) -> None:
+    """Every field that can be filled in has a name that a screen reader tells."""
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('input:not([type=hidden]):not([type=submit]), select, textarea')]"
+        ".filter(field => !field.labels?.length && !field.ariaLabel && field.offsetParent)"
+        ".map(field => field.outerHTML)"
+    )
+    assert nameless == [], page.url
+
+
+def test_the_way_from_sign_up_to_a_saved_notebook(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    mine = window(hub)
+    page = mine.open("/")
+    expect(page.get_by_text(f"Log in to {hub.name}")).to_be_visible()
+    labelled(page)
+    mine.no_wider_than_a_phone()
+    mine.picture("login")
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill("not-yet-mine")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("Invalid username or password")
+    mine.picture("login-refused")
+
+    page.get_by_role("link", name="Sign up").click()
+    labelled(page)
+    mine.no_wider_than_a_phone()
+    mine.picture("signup")
+    for class_password, message in (
+        ("wrong", "That is not the class password. Ask whoever runs the class for it."),
+        (hub.password("class_password"), "You are signed up. Now log in."),
+    ):
+        # By keyboard alone: the first field has the focus, Tab leads through the others in their order.
+        page.get_by_label("Choose a user name").fill("maria")
+        for text in (PASSWORD, PASSWORD, class_password):
+            page.keyboard.press("Tab")
+            page.keyboard.insert_text(text)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text(message)
+        mine.picture("signup-refused" if class_password == "wrong" else "signup-done")
+    page.get_by_role("main").or_(page.locator("#login-main")).get_by_role("link", name="Log in").click()
+
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/hub/spawn-pending/maria**")
+    expect(page.locator("#progress-message")).to_contain_text("server", timeout=SLOW_MS)
+    mine.picture("starting")
+    page.wait_for_url("**/user/maria/lab**")
+    page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+    expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(1, timeout=SLOW_MS)
+    expect(page.locator(".jp-Toast, .Toastify__toast")).to_have_count(0)
+
+    run_cell(page, "print('the answer is', 6 * 7)")
+    expect(page.locator(".jp-OutputArea-output").first).to_have_text("the answer is 42\n", timeout=SLOW_MS)
+    run_cell(
+        page,
+        "import matplotlib.pyplot as plt, numpy as np\n"
+        "t = np.linspace(0, 10, 400)\n"
+        "fig, ax = plt.subplots(figsize=(6, 2.6))\n"
+        "ax.plot(t, np.exp(-t / 4) * np.sin(4 * t))\n"
+        "ax.set(xlabel='time / s', ylabel='amplitude', title='A damped oscillation');",
+    )
+    plot = page.locator(".jp-OutputArea-output img")
+    expect(plot).to_be_visible(timeout=SLOW_MS)
+    assert plot.evaluate("image => image.naturalWidth") > 300
+    page.keyboard.press("Control+s")
+    rename = page.get_by_role("button", name="Rename", exact=True)
+    home = hub.state / "homes" / "maria"
+    await_that("the notebook is saved or named", lambda: rename.is_visible() or "42" in notebook(home), 30)
+    if rename.is_visible():
+        rename.click()
+    await_that("the notebook is saved", lambda: "image/png" in notebook(home), 30)
+    mine.picture("lab")
+
+    page = mine.open("/hub/home")
+    mine.picture("home-running")
+    page.get_by_role("button", name="Stop My Server").click()
+    expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop My Server")).to_be_hidden()
+    assert "maria" not in [server["user"] for server in hub.status()["servers"]]
+    mine.picture("home")
+    mine.no_wider_than_a_phone()
+
+    page.get_by_role("button", name="Start My Server").click()
+    page.wait_for_url("**/user/maria/lab**")
+    page.goto(f"{hub.url}/user/maria/lab/tree/Untitled.ipynb")
+    outputs = page.locator(".jp-OutputArea-output")
+    expect(outputs.first).to_have_text("the answer is 42\n", timeout=SLOW_MS)
+    expect(page.locator(".jp-OutputArea-output img")).to_be_visible()
+    # The way back from JupyterLab.
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    expect(page.get_by_text("Hub Control Panel")).to_be_visible()
+    page.keyboard.press("Escape")
+
+
+def notebook(home: Path) -> str:
+    path = home / "Untitled.ipynb"
+    return path.read_text() if path.exists() else ""
+
+
+def test_pages_for_everybody(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    Person(hub, "paula", PASSWORD).sign_up(hub.password("class_password"))
+    hers = window(hub)
+    hers.log_in("paula")
+    for target, name in (("/hub/token", "token"), ("/hub/change-password", "change-password")):
+        page = hers.open(target)
+        labelled(page)
+        hers.no_wider_than_a_phone()
+        hers.picture(name)
+    for target, title, name in (
+        ("/hub/no-such-page", "There is no such page", "no-such-page"),
+        ("/hub/people", "You may not do this", "not-for-you"),
+        ("/hub/admin", "You may not do this", "not-an-admin"),
+    ):
+        page = hers.open(target)
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        expect(page.locator("body")).not_to_contain_text("scopes")
+        hers.no_wider_than_a_phone()
+        hers.picture(name)
+        page.locator(".error").get_by_role("button", name="Home").click()
+        page.wait_for_url("**/hub/home")
+
+
+def test_a_server_that_cannot_start(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    Person(hub, "emil", PASSWORD).sign_up(hub.password("class_password"))
+    home = hub.state / "homes" / "emil"
+    home.write_text("in the way")
+    his = window(hub)
+    page = his.log_in("emil")
+    page.goto(f"{hub.url}/user/emil/lab")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your server did not start")
+    expect(page.get_by_role("alert").or_(page.locator(".alert"))).to_contain_text(f"{home} is not a directory")
+    his.no_wider_than_a_phone()
+    his.picture("start-failed")
+    home.unlink()
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_url("**/user/emil/lab**")
+    hub.admin().api("DELETE", "/users/emil/server")
+
+
+def test_a_server_program_that_fails(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    Person(hub, "frieda", PASSWORD).sign_up(hub.password("class_password"))
+    program = next((hub.state / "environments").glob("users-*/bin/jupyterhub-singleuser"))
+    text = program.read_text()
+    hers = window(hub)
+    try:
+        program.write_text("#!/bin/sh\necho the environment is broken >&2\nexit 3\n")
+        page = hers.log_in("frieda")
+        page.goto(f"{hub.url}/user/frieda/lab")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Your server did not start")
+        expect(page.locator(".alert")).to_contain_text("it exited with code 3. It said last: the environment is broken")
+        hers.picture("program-failed")
+    finally:
+        program.write_text(text)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_url("**/user/frieda/lab**")
+    hub.admin().api("DELETE", "/users/frieda/server")
+
+
+def test_the_start_page_offers_what_is_mine(profiles_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    for name, offered in (("olga", ["Small", "Usual", "Long"]), ("tina", ["Small", "Usual", "Long", "Large memory"])):
+        Person(profiles_hub, name, PASSWORD).sign_up(profiles_hub.password("class_password"))
+        hers = window(profiles_hub)
+        page = hers.log_in(name)
+        expect(page).to_have_url(re.compile("/hub/spawn$"))
+        choices = page.get_by_role("group", name="Profile").get_by_role("radio")
+        titles = page.locator("fieldset label strong")
+        expect(titles).to_have_text(offered)
+        expect(choices).to_have_count(len(offered))
+        expect(page.get_by_label("Usual")).to_be_checked()
+        expect(page.locator("label", has_text="Small")).to_contain_text("For the exercises · 1G memory, 1 CPU")
+        hers.no_wider_than_a_phone()
+        hers.picture(f"profiles-{name}")
+    # By keyboard: one up from the usual profile, and start.
+    page.get_by_label("Usual").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("Small")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/user/tina/lab**")
+    chosen = [server["profile"] for server in profiles_hub.status()["servers"] if server["user"] == "tina"]
+    assert chosen == ["small"]
+
+    # A second server beside it, from the hub's home.
+    page = hers.open("/hub/home")
+    page.get_by_label("server name").fill("second")
+    hers.picture("home-named-servers")
+    page.get_by_role("button", name="Add New Server").click()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/user/tina/second/lab**")
+    page = hers.open("/hub/home")
+    page.locator("#stop-second").click()
+    expect(page.locator("#start-second")).to_be_visible()
+    hers.picture("home-two-servers")
+    page.get_by_role("button", name="Stop My Server").click()
+    expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
+
+
+def test_the_admins_pages(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    ward = hub.person("ward")
+    admins = window(hub)
+    page = admins.log_in("admin", hub.password("admin_password.admin"))
+    page.goto(f"{hub.url}/hub/admin")
+    row = page.locator("tr", has=page.get_by_text("ward", exact=True)).first
+    expect(row).to_be_visible()
+    row.get_by_role("button", name="Start Server").click()
+    await_that("the server runs", lambda: ward.servers().get("", {}).get("ready"), 90)
+    page.reload()
+    expect(row.get_by_role("button", name="Stop Server")).to_be_visible()
+    admins.picture("admin")
+    row.get_by_role("button", name="Access Server").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You may not do this")
+    expect(page.locator(".error")).to_contain_text("Nobody but its owner can open it")
+    admins.picture("somebody-elses-server")
+    page.goto(f"{hub.url}/hub/admin")
+    row.get_by_role("button", name="Stop Server").click()
+    await_that("the server is stopped", lambda: not ward.servers(), 60)
+
+    page.get_by_role("button", name="Add Users").or_(page.get_by_role("link", name="Add Users")).first.click()
+    admins.picture("add-users")
+    page.locator("textarea").fill("added-by-hand")
+    page.get_by_role("button", name="Add Users").last.click()
+    expect(page.get_by_text("added-by-hand", exact=True)).to_be_visible()
+    assert "added-by-hand" in [user["name"] for user in hub.status()["users"]]
+
+
+def test_an_admin_approves_and_blocks(bare_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    kept = "Files are not kept on this hub: download what you need before you stop your server."
+    hers, admins = window(bare_hub), window(bare_hub)
+    page = hers.open("/hub/signup")
+    expect(page.get_by_text("an administrator has to approve you")).to_be_visible()
+    hers.picture("signup-approval")
+    page.get_by_label("Choose a user name").fill("greta")
+    page.get_by_label("Choose a password").fill(PASSWORD)
+    page.get_by_label("The same password again").fill(PASSWORD)
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_role("alert")).to_contain_text("An administrator has to approve you")
+    hers.picture("signup-approval-done")
+    page = hers.open("/hub/login")
+    page.get_by_label("User name").fill("greta")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("an administrator has to approve you first")
+    hers.picture("login-not-approved")
+
+    page = admins.log_in("admin", bare_hub.password("admin_password.admin"))
+    admins.open("/hub/home")
+    page.get_by_role("link", name="People").click()
+    admins.no_wider_than_a_phone()
+    admins.picture("people-waiting")
+    page.get_by_role("button", name="Approve greta").click()
+    expect(page.get_by_role("button", name="Block greta")).to_be_visible()
+    admins.picture("people")
+
+    # That nothing is kept stands on every page, before and after the login.
+    for target in ("/hub/login", "/hub/signup"):
+        expect(hers.open(target).get_by_text(kept)).to_be_visible()
+    page = hers.log_in("greta")
+    page.wait_for_url("**/user/greta/lab**")
+    for target in ("/hub/home", "/hub/token", "/hub/change-password", "/hub/no-such-page"):
+        expect(hers.open(target).get_by_text(kept)).to_be_visible()
+    hers.open("/hub/home")
+    hers.picture("home-not-kept")
+    for target in ("/hub/admin", "/hub/people"):
+        expect(admins.open(target).get_by_text(kept)).to_be_visible()
+
+    admins.page.get_by_role("button", name="Block greta").click()
+    expect(admins.page.get_by_role("button", name="Approve greta")).to_be_visible()
+    assert bare_hub.status()["servers"] == []
+    hers.open("/hub/home")
+    expect(hers.page).to_have_url(re.compile("/hub/login"))
+
+
+def test_the_page_while_the_hub_is_away(bare_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    hub = bare_hub
+    his = window(hub)
+    supervisor = psutil.Process(hub.pid("hub")).parent()
+    assert supervisor is not None
+    supervisor.suspend()  # or the hub would be back before anybody saw the page
+    try:
+        os.kill(hub.pid("hub"), signal.SIGKILL)
+        await_that("the hub is away", lambda: not hub.answers())
+        page = his.open("/hub/home")
+        expect(page.get_by_role("heading", level=1)).to_have_text("One moment")
+        expect(page.locator("body")).to_contain_text("nothing is lost")
+        his.no_wider_than_a_phone()
+        his.picture("hub-away")
+    finally:
+        supervisor.resume()
+    # The page asks again by itself.
+    expect(page.get_by_label("User name")).to_be_visible(timeout=SLOW_MS)

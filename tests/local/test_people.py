@@ -1,0 +1,363 @@
+"""Who may enter and what an admin may do, without a browser: sign-up, approval, blocking, names, the operator role."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from harness import PASSWORD, Person, RunningHub, await_that
+
+CLASS = "login: {password: file, admins: [admin, second]%s}\nstorage: {homes: none}\n"
+APPROVAL = "login: {signup: approval, admins: [admin]%s}\nstorage: {homes: none}\n"
+
+
+@pytest.fixture(scope="module")
+def made_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
+    hub = new_hub(APPROVAL % "")
+    hub.up()
+    return hub
+
+
+@pytest.fixture
+def own_hub(made_hub: RunningHub, hub_logs: list[Path]) -> RunningHub:
+    """A hub where an admin approves, and whose settings a test may change: the next test gets it as it was."""
+    hub_logs.append(made_hub.logs)
+    configure(made_hub, APPROVAL % "")
+    return made_hub
+
+
+def configure(hub: RunningHub, settings: str) -> None:
+    if hub.settings != settings:
+        hub.write(settings)
+        hub.up()
+    hub.await_answer()
+
+
+def newcomer(hub: RunningHub, word: str = "new") -> Person:
+    """Somebody whose name nobody has had yet."""
+    return Person(hub, f"{word}-{uuid.uuid4().hex[:8]}", PASSWORD)
+
+
+def listed(hub: RunningHub) -> dict[str, bool]:
+    """What `hubfleet users` says: name -> may enter."""
+    return {entry["name"]: entry["approved"] for entry in json.loads(hub.run("users", "--json").stdout)["users"]}
+
+
+# -- who may enter ----------------------------------------------------------------------------------------------------
+
+
+def test_wrong_class_password_signs_nobody_up(hub: RunningHub) -> None:
+    person = newcomer(hub)
+    for wrong in (None, "", "wrong", hub.password("class_password").upper()):
+        answer = person.sign_up(wrong)
+        assert answer.status_code == 403
+        assert "That is not the class password" in answer.text
+    assert person.log_in().status_code == 403
+    assert person.name not in listed(hub)
+    assert person.sign_up(hub.password("class_password")).status_code == 200
+    assert person.log_in().status_code == 302
+
+
+def test_a_newcomer_waits_for_approval_and_is_told_so(own_hub: RunningHub) -> None:
+    for approve in ("page", "command"):
+        person = newcomer(own_hub)
+        assert "has to approve you" in person.sign_up().text
+        answer = person.log_in()
+        assert answer.status_code == 403
+        assert "an administrator has to approve you first" in answer.text
+        assert listed(own_hub)[person.name] is False
+        if approve == "page":
+            assert own_hub.admin().form("people", {"name": person.name, "action": "approve"}).status_code == 302
+        else:
+            own_hub.run("users", "approve", person.name)
+        assert person.log_in().status_code == 302
+        assert listed(own_hub)[person.name] is True
+
+
+def test_a_place_on_the_list_is_no_approval(own_hub: RunningHub) -> None:
+    expected, stranger = newcomer(own_hub), newcomer(own_hub)
+    configure(own_hub, APPROVAL % f", allow: {{users: [{expected.name}]}}")
+    assert "not on this hub&#39;s list" in stranger.sign_up().text
+    assert stranger.name not in listed(own_hub)
+    assert "has to approve you" in expected.sign_up().text
+    assert expected.log_in().status_code == 403
+    own_hub.run("users", "approve", expected.name)
+    assert expected.log_in().status_code == 302
+
+
+def test_who_is_taken_off_the_list_is_refused(own_hub: RunningHub) -> None:
+    kept, removed = newcomer(own_hub), newcomer(own_hub)
+    configure(own_hub, CLASS % f", allow: {{users: [{kept.name}, {removed.name}]}}")
+    class_password = own_hub.password("class_password")
+    for person in (kept, removed):
+        assert person.sign_up(class_password).status_code == 200
+        assert person.log_in().status_code == 302
+    configure(own_hub, CLASS % f", allow: {{users: [{kept.name}]}}")
+    assert kept.api("GET", "/user").status_code == 200
+    assert kept.log_in().status_code == 302
+    # Neither the session, nor the token, nor the password is good for anything now.
+    page = removed.session.get(f"{own_hub.url}/hub/home", allow_redirects=False)
+    assert (page.status_code, page.headers["Location"].partition("?")[0]) == (302, "/hub/login")
+    assert removed.api("GET", "/user").status_code == 403
+    assert removed.api("POST", f"/users/{removed.name}/server", json={}).status_code == 403
+    answer = removed.log_in()
+    assert answer.status_code == 403
+    assert "your name is not on this hub&#39;s list" in answer.text
+
+
+@pytest.mark.parametrize("way", ["page", "command"])
+def test_a_block_takes_effect_at_once(hub: RunningHub, way: str) -> None:
+    person = hub.person(newcomer(hub).name)
+    assert person.start()[-1]["ready"]
+    kernel = person.kernel()
+    assert kernel.run("1 + 1") == "2"
+    assert person.session.get(f"{hub.url}/hub/home", allow_redirects=False).status_code == 200
+
+    if way == "page":
+        assert hub.admin().form("people", {"name": person.name, "action": "block"}).status_code == 302
+    else:
+        hub.run("users", "block", person.name)
+
+    assert person.name not in [server["user"] for server in hub.status()["servers"]]
+    assert person.api("GET", "/user").status_code == 403
+    assert person.session.get(f"{hub.url}/hub/home", allow_redirects=False).status_code == 302
+    assert person.jupyter("GET", "/api/kernels").status_code in (403, 404, 503)
+    assert person.log_in().status_code == 403
+    assert listed(hub)[person.name] is False
+    hub.run("users", "approve", person.name)
+    assert person.log_in().status_code == 302
+
+
+def test_a_block_catches_a_server_that_is_just_starting(hub: RunningHub) -> None:
+    person = hub.person(newcomer(hub).name)
+    assert person.api("POST", f"/users/{person.name}/server", json={}).status_code in (201, 202)
+    hub.run("users", "block", person.name)
+    assert person.name not in [server["user"] for server in hub.status()["servers"]]
+
+
+def test_nobody_blocks_themselves(hub: RunningHub) -> None:
+    admin = hub.admin()
+    answer = admin.form("people", {"name": "admin", "action": "block"})
+    assert answer.status_code == 400
+    assert "You cannot block yourself" in answer.text
+
+
+def test_guessing_passwords_is_slowed_down(hub: RunningHub) -> None:
+    person = hub.person(newcomer(hub).name)
+    guesser = Person(hub, person.name, "not-the-password")
+    for _ in range(10):
+        assert guesser.log_in().status_code == 403
+    # From here even the right password has to wait; it is told so, and the operator can help.
+    answer = person.log_in()
+    assert answer.status_code == 429
+    assert "Too many wrong passwords" in answer.text
+    person.password = hub.run("users", "reset-password", person.name).stdout.split()[-1]
+    assert person.log_in().status_code == 302
+
+
+def test_a_new_password_replaces_the_old_and_opens_nothing(hub: RunningHub) -> None:
+    person = hub.person(newcomer(hub).name)
+    old = person.password
+    person.password = hub.run("users", "reset-password", person.name).stdout.split()[-1]
+    assert person.log_in().status_code == 302
+    person.password, new = old, person.password
+    assert person.log_in().status_code == 403
+    hub.run("users", "block", person.name)
+    person.password = hub.run("users", "reset-password", person.name).stdout.split()[-1]
+    assert person.password != new
+    assert person.log_in().status_code == 403
+    unknown = hub.run("users", "reset-password", "nobody-at-all", check=False)
+    assert unknown.returncode != 0
+    assert "nobody has signed up" in unknown.stderr
+
+
+def test_people_change_their_own_password(hub: RunningHub) -> None:
+    person = hub.person(newcomer(hub).name)
+    new = "another-good-one"
+    fields = {"old_password": "wrong", "new_password": new, "new_password_confirmation": new}
+    assert "incorrect" in person.form("change-password", fields).text
+    assert person.form("change-password", {**fields, "old_password": "x" * 100}).status_code == 400
+    assert "successfully" in person.form("change-password", {**fields, "old_password": person.password}).text
+    assert person.log_in().status_code == 403
+    person.password = new
+    assert person.log_in().status_code == 302
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_taken_name_stays_whose_it_is(hub: RunningHub) -> None:
+    owner = hub.person(newcomer(hub).name)
+    for name in (owner.name, owner.name.upper()):
+        thief = Person(hub, name, "thiefs-password")
+        assert "This user name is taken" in thief.sign_up(hub.password("class_password")).text
+        assert thief.log_in().status_code == 403
+    assert owner.log_in().status_code == 302
+
+
+def test_a_deleted_persons_name_and_home_go_to_nobody(hub: RunningHub) -> None:
+    owner = hub.person(newcomer(hub).name)
+    assert owner.start()[-1]["ready"]
+    assert owner.kernel().run("open('diary.txt', 'w').write('mine')") == "4"
+    admin = hub.admin()
+    assert admin.api("DELETE", f"/users/{owner.name}").status_code == 204
+    assert owner.name not in [server["user"] for server in hub.status()["servers"]]
+    assert owner.api("GET", "/user").status_code == 403
+    assert owner.log_in().status_code == 403
+
+    thief = Person(hub, owner.name, "thiefs-password")
+    assert "This user name is taken" in thief.sign_up(hub.password("class_password")).text
+    other = hub.person(newcomer(hub).name)
+    for new in (owner.name, f"{owner.name}-2"):
+        answer = admin.api("PATCH", f"/users/{other.name}", json={"name": new})
+        assert answer.status_code == 400
+        assert "Names cannot be changed" in answer.json()["message"]
+    # An admin who adds the name again opens nothing either; only the operator of the machine can.
+    assert admin.api("POST", f"/users/{owner.name}").status_code == 201
+    assert thief.log_in().status_code == 403
+    hub.run("users", "approve", owner.name)
+    owner.password = hub.run("users", "reset-password", owner.name).stdout.split()[-1]
+    assert owner.log_in().status_code == 302
+    assert owner.start()[-1]["ready"]
+    assert owner.kernel().run("print(open('diary.txt').read())") == "mine\n"
+    owner.stop()
+
+
+def test_somebody_an_admin_added_and_deleted_is_gone_as_well(hub: RunningHub) -> None:
+    name, admin = newcomer(hub).name, hub.admin()
+    assert admin.api("POST", f"/users/{name}").status_code == 201
+    assert admin.api("DELETE", f"/users/{name}").status_code == 204
+    late = Person(hub, name, PASSWORD)
+    assert "This user name is taken" in late.sign_up(hub.password("class_password")).text
+
+
+@pytest.mark.parametrize("name", ["ada.lovelace@example.edu", "zoë", "学生", "Grace.H", "o'neil+x"])
+def test_names_of_all_kinds_get_a_home_and_a_server(hub: RunningHub, name: str) -> None:
+    person = hub.person(name)
+    person.name = name.lower()
+    assert person.start()[-1]["ready"]
+    assert person.kernel().run("open('mine.txt', 'w').write('x')") == "1"
+    homes = {entry["name"]: entry["home"] for entry in json.loads(hub.run("users", "--json").stdout)["users"]}
+    assert (Path(homes[person.name]) / "mine.txt").read_text() == "x"
+    assert Path(homes[person.name]).parent == hub.state / "homes"
+    person.stop()
+
+
+@pytest.mark.parametrize("name", ["Ada Lovelace", "a/b", "..", "a,b", "tab\there", "bell\a", "x" * 129, ""])
+def test_names_that_cannot_be_are_refused_in_words(hub: RunningHub, name: str) -> None:
+    person = Person(hub, name, PASSWORD)
+    answer = person.sign_up(hub.password("class_password"))
+    assert "a user name without spaces, commas and slashes" in answer.text
+    assert name not in listed(hub)
+
+
+@pytest.mark.parametrize("password", ["short", "password", "ü" * 40])
+def test_passwords_that_cannot_be_are_refused_in_words(hub: RunningHub, password: str) -> None:
+    person = newcomer(hub)
+    person.password = password
+    assert "Choose a password of 8 to 72 characters" in person.sign_up(hub.password("class_password")).text
+    assert person.name not in listed(hub)
+    assert person.log_in().status_code == 403
+
+
+# -- the operator role ------------------------------------------------------------------------------------------------
+
+
+def test_an_admin_manages_people_and_servers(hub: RunningHub) -> None:
+    admin, name = hub.admin(), newcomer(hub).name
+    assert admin.api("POST", "/users", json={"usernames": [name]}).status_code == 201
+    assert name in [user["name"] for user in admin.api("GET", "/users", params={"limit": "200"}).json()]
+    person = hub.person(name)
+    assert admin.api("POST", f"/users/{name}/server", json={}).status_code in (201, 202)
+    await_that("the server is ready", lambda: person.servers().get("", {}).get("ready"), 60)
+    assert admin.api("DELETE", f"/users/{name}/server").status_code in (202, 204)
+    await_that("the server is gone", lambda: not person.servers())
+    assert admin.api("DELETE", f"/users/{name}").status_code == 204
+    assert name not in [user["name"] for user in admin.api("GET", "/users", params={"limit": "200"}).json()]
+
+
+def test_an_admin_opens_nobodys_server_and_becomes_nobody(hub: RunningHub) -> None:
+    admin, person = hub.admin(), hub.person(newcomer(hub).name)
+    assert person.start()[-1]["ready"]
+    assert person.kernel().run("open('secret.txt', 'w').write('mine')") == "4"
+    theirs = f"{hub.url}/user/{person.name}"
+    for target in ("/api/contents/secret.txt", "/files/secret.txt", "/api/kernels", "/api/terminals", "/lab"):
+        for way in ("token", "session"):
+            if way == "token":
+                answer = requests.get(theirs + target, headers=admin.headers, timeout=30)
+            else:
+                answer = admin.session.get(theirs + target, timeout=30)
+            assert answer.status_code == 403, (target, way)
+            assert "mine" not in answer.text
+
+    refused = (
+        ("POST", f"/users/{person.name}/tokens", {}),
+        ("GET", f"/users/{person.name}/tokens", None),
+        ("PATCH", f"/users/{person.name}", {"admin": True}),
+        ("POST", "/users", {"usernames": ["mighty"], "admin": True}),
+        ("POST", f"/users/{newcomer(hub).name}", {"admin": True}),
+        ("POST", "/hubfleet/people", {"name": person.name, "action": "reset-password"}),
+        ("POST", f"/users/{person.name}/shares", {"scopes": [f"access:servers!user={person.name}"], "user": "admin"}),
+        ("POST", f"/share-codes/{person.name}/", {}),
+        ("GET", "/proxy", None),
+        ("POST", "/shutdown", {}),
+        ("POST", "/groups/mighty", {}),
+        ("GET", "/services", None),
+    )
+    for method, target, body in refused:
+        answer = admin.api(method, target, json=body)
+        assert answer.status_code in (403, 404), (method, target, answer.status_code, answer.text)
+    assert admin.api("PATCH", f"/users/{person.name}", json={"name": "somebody-else"}).status_code == 400
+
+    for page in (f"change-password/{person.name}", f"authorize/{person.name}", f"discard/{person.name}", "authorize"):
+        answer = admin.session.get(f"{hub.url}/hub/{page}")
+        assert answer.status_code == 404, page
+    model = admin.api("GET", f"/users/{person.name}").json()
+    assert "auth_state" not in model or model["auth_state"] is None
+    assert "state" not in model["servers"][""]
+    assert not hub.admin().api("GET", "/user").json()["admin"]
+    assert person.log_in().status_code == 302
+    person.stop()
+
+
+def test_ordinary_people_manage_nobody(hub: RunningHub) -> None:
+    one, other = hub.person(newcomer(hub).name), hub.person(newcomer(hub).name)
+    for method, target in (
+        ("GET", "/users"),
+        ("GET", f"/users/{other.name}"),
+        ("POST", f"/users/{other.name}/server"),
+        ("DELETE", f"/users/{other.name}"),
+        ("GET", "/hubfleet/people"),
+        ("POST", "/hubfleet/people"),
+    ):
+        answer = one.api(method, target, json={"name": other.name, "action": "block"} if method == "POST" else None)
+        assert answer.status_code in (403, 404), (method, target)
+    assert one.form("people", {"name": other.name, "action": "block"}).status_code == 403
+    assert other.log_in().status_code == 302
+
+
+def test_an_admin_taken_out_of_the_file_is_none(own_hub: RunningHub) -> None:
+    configure(own_hub, CLASS % "")
+    second = own_hub.admin("second")
+    assert second.api("GET", "/users").status_code == 200
+    configure(own_hub, CLASS.replace("admin, second", "admin") % "")
+    assert second.api("GET", "/users").status_code == 403
+    assert second.api("GET", "/user").json()["roles"] == ["user"]
+    assert second.form("people", {"name": "admin", "action": "block"}).status_code == 403
+    assert own_hub.admin().api("GET", "/users").status_code == 200
+
+
+def test_the_people_page_refuses_a_form_from_elsewhere(hub: RunningHub) -> None:
+    admin, person = hub.admin(), hub.person(newcomer(hub).name)
+    address, fields = f"{hub.url}/hub/people", {"name": person.name, "action": "block"}
+    for data in (fields, {**fields, "_xsrf": "guessed"}):
+        answer = admin.session.post(address, data=data, headers={"Sec-Fetch-Mode": "navigate"}, allow_redirects=False)
+        assert answer.status_code == 403
+    assert admin.session.get(address, params=fields).status_code == 200  # a link changes nothing
+    assert person.log_in().status_code == 302
+    anybody = requests.get(address, allow_redirects=False, timeout=30)
+    assert (anybody.status_code, anybody.headers["Location"].partition("?")[0]) == (302, "/hub/login")
