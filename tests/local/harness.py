@@ -295,7 +295,7 @@ class RunningHub:
         """Stop the hub and remove every trace of it (accounts included)."""
         if (self.state / "supervisor" / "status.json").exists():
             self.run("down", "--yes", check=False)
-        for account in (f"hubfleet-{self.name}-p", f"hubfleet-{self.name}"):
+        for account in (f"hubfleet-{self.name}_p", f"hubfleet-{self.name}"):
             if os.geteuid() == 0 and self.as_user is None:
                 subprocess.run(["userdel", account], capture_output=True, check=False)
         shutil.rmtree(self.state, ignore_errors=True)

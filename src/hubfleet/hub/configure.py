@@ -72,6 +72,7 @@ def configure(c: Any, settings: HubSettings) -> None:
 
     c.JupyterHub.authenticator_class = PeopleAuthenticator
     c.Authenticator.auth_refresh_age = 60
+    c.Authenticator.refresh_pre_spawn = True
     c.Authenticator.auth_refresh_strict = True  # tokens of somebody taken off the list are no good either
     c.Authenticator.allow_existing_users = False
     if settings.allow is None:

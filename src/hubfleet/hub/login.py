@@ -63,15 +63,19 @@ class PeopleAuthenticator(NativeAuthenticator):
         for name, password in self.first_passwords.items():
             if name in known and bcrypt.checkpw(password.encode(), known[name].encode()) and self.user_exists(name):
                 continue
-            hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
-            info = self.get_user(name)
-            if info is None:
-                info = UserInfo(username=self.normalize_username(name), password=hashed)
-                self.db.add(info)
-            info.password, info.is_authorized = hashed, True
-            self.db.commit()
-            known[name] = hashed.decode()
+            known[name] = self._set_account(name, password, authorized=True).decode()
             note.write_text(json.dumps(known))
+
+    def _set_account(self, name: str, password: str, *, authorized: bool) -> bytes:
+        """Make or change an account; returns the password's hash."""
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+        info = self.get_user(name)
+        if info is None:
+            info = UserInfo(username=self.normalize_username(name), password=hashed)
+            self.db.add(info)
+        info.password, info.is_authorized = hashed, authorized
+        self.db.commit()
+        return hashed
 
     def validate_username(self, username: str) -> bool:
         return valid_login(username) and bool(super().validate_username(username))
@@ -138,8 +142,7 @@ class PeopleAuthenticator(NativeAuthenticator):
         if info is None:
             return None
         password = secrets.token_urlsafe(12)
-        info.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
-        self.db.commit()
+        self._set_account(name, password, authorized=info.is_authorized)
         self.successful_login(info.username)  # forgets the wrong passwords
         return password
 
@@ -148,9 +151,7 @@ class PeopleAuthenticator(NativeAuthenticator):
 
         JupyterHub stops the default server of somebody it deletes; the named ones are stopped here.
         """
-        if self.reset_password(user.name) is None:
-            self._add_account(user.name, secrets.token_urlsafe(32))
-        self.set_authorized(user.name, False)
+        self._set_account(user.name, secrets.token_urlsafe(32), authorized=False)
         for name, spawner in user.spawners.items():
             if spawner.active:
                 await user.stop(name)

@@ -14,6 +14,7 @@ from traitlets import Unicode
 
 READOPT_LIMIT_S = 1800
 START_HTTP_LIMIT_S = 60
+LAUNCHER_AWAY_S = 1.0
 ANSWER_LIMIT_S = 10  # for questions; a page waits for them
 STOP_LIMIT_S = 60
 _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
@@ -138,8 +139,16 @@ class LauncherSpawner(Spawner):
         return answer["code"] or 0
 
     async def stop(self, now: bool = False) -> None:
-        """Have it stopped. A launcher that cannot be reached raises, so that the hub keeps its record."""
-        await self._ask("stop", self._identity(), STOP_LIMIT_S)
+        """Have it stopped. Waits for a launcher that is away: JupyterHub forgets a server even if stopping it fails."""
+        while True:
+            try:
+                await self._ask("stop", self._identity(), STOP_LIMIT_S)
+                break
+            except aiohttp.ClientResponseError:
+                raise
+            except _LAUNCHER_DOWN as error:
+                self.log.warning("Stopping %s has to wait for the launcher: %s", self._log_name, error)
+                await asyncio.sleep(LAUNCHER_AWAY_S)
         self.clear_state()
 
     def _identity(self) -> dict[str, str]:

@@ -68,7 +68,7 @@ class Record:
     """One server that was started, as kept on disk. Holds no secret.
 
     ``handle`` is the engine's own way to find it again after a restart of the launcher (process id, container, job).
-    ``started`` is in seconds since 1970.
+    ``started`` is in seconds since 1970. ``ready``: it has accepted connections.
     """
 
     id: str
@@ -79,6 +79,7 @@ class Record:
     started: float
     log: str
     handle: Mapping[str, Any]
+    ready: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -68,7 +68,10 @@ async def list_servers(request: web.Request) -> web.Response:
 
 
 async def start(request: web.Request) -> web.StreamResponse:
-    """Start a server; goes on to its end even if the hub hangs up (or is restarted) in the middle."""
+    """Start a server. If the hub hangs up (or is restarted) in the middle, the server is stopped again once it is up.
+
+    That hub has forgotten the start, so the server would run on without anybody who could reach it.
+    """
     wanted = Request.parse(await request.json())
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -93,7 +96,13 @@ async def start(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     while True:
         item = await queue.get()
-        await response.write(json.dumps(item).encode() + b"\n")
+        try:
+            await response.write(json.dumps(item).encode() + b"\n")
+        except ConnectionError:
+            await task
+            log.warning("%s: the hub has hung up during the start; stopped again", wanted.id)
+            await request.app[SERVERS].stop(wanted.id)
+            return response
         if "progress" not in item:
             return response
 

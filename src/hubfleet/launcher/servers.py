@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
-from hubfleet.config.effective import effective, visible_profiles
+from hubfleet.config.effective import Effective, effective, visible_profiles
 from hubfleet.launcher.base import (
     BadRequest,
     Launch,
@@ -53,8 +53,13 @@ class Servers:
         self._cleanups: set[asyncio.Task[None]] = set()
 
     async def adopt(self) -> int:
-        """Find the servers of an earlier launcher again; returns how many still run."""
+        """Find the servers of an earlier launcher again; returns how many still run.
+
+        One that was on its way up when that launcher died is stopped: the hub was told that its start failed.
+        """
         self._records = self._store.load()
+        for record in [record for record in self._records.values() if not record.ready]:
+            await self._stop(record.id, grace=0)
         for record in list(self._records.values()):
             self._launch.watch(record, self._on_ended)
         statuses = [await self._launch.poll(record) for record in list(self._records.values())]
@@ -107,7 +112,7 @@ class Servers:
         async with self._locks[request.id]:
             await self._stop(request.id, grace=STOP_GRACE_S)
             try:
-                record = await self._launch.start(request, wanted, report, self._store.save)
+                record = await self._launched(request, wanted, report)
             except StartFailed as failure:
                 self._store.remove(request.id)
                 self._remember(request.id, Ending(None, str(failure), time.time()))
@@ -119,6 +124,15 @@ class Servers:
             self._endings.pop(record.id, None)
             self._launch.watch(record, self._on_ended)
         log.info("%s: started with profile %s", record.id, record.profile)
+        return record
+
+    async def _launched(self, request: Request, wanted: Effective, report: Progress) -> Record:
+        record = replace(await self._launch.start(request, wanted, report, self._store.save), ready=True)
+        try:
+            self._store.save(record)
+        except OSError as error:
+            await self._launch.stop(record, grace=0)
+            raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
         return record
 
     def _with_profile(self, request: Request) -> Request:

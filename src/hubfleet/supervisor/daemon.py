@@ -189,7 +189,7 @@ class Supervisor:
             await asyncio.sleep(ROTATE_EVERY_S)
             try:
                 for directory in {Path(keeper.spec.log).parent for keeper in self._keepers.values()}:
-                    rotate_all(directory)
+                    await asyncio.to_thread(rotate_all, directory)
             except OSError as error:
                 log.error("logs not rotated: %s", error)
 

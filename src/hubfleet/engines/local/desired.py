@@ -32,7 +32,7 @@ def accounts_of(hub: str, privileged: bool) -> Accounts:
         return Accounts("", "")
     plain = re.fullmatch(r"[a-z0-9-]{1,20}", hub) is not None
     word = hub if plain else f"{re.sub(r'[^a-z0-9]', '-', hub)[:11]}-{hashlib.sha256(hub.encode()).hexdigest()[:8]}"
-    return Accounts(f"hubfleet-{word}", f"hubfleet-{word}-p")
+    return Accounts(f"hubfleet-{word}", f"hubfleet-{word}_p")  # no hub's name ends in _p
 
 
 def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
@@ -288,11 +288,13 @@ def _processes(
 
 
 def _unit(config: Config, site: Site, environment: Environment) -> str:
+    paths = " ".join(str(path) for path in (site.layout.state, homes_path(config, site)) if path)
     # KillMode=process: stopping the unit ends the supervisor, which ends its three; users' servers stay.
     return f"""[Unit]
 Description=JupyterHub {config.hub} (hubfleet)
 After=network-online.target
 Wants=network-online.target
+RequiresMountsFor={paths}
 
 [Service]
 ExecStart={environment.path}/bin/python -m hubfleet.supervisor.daemon {site.layout.supervisor_dir}

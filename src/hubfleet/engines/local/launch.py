@@ -33,6 +33,7 @@ from hubfleet.engines.local.uids import NoIdLeft, uid_for
 from hubfleet.errors import ConfigError
 from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
 from hubfleet.layout import Layout
+from hubfleet.logfiles import tail
 from hubfleet.names import short_id, system_name
 
 START_LIMIT_S = 300.0
@@ -94,6 +95,9 @@ class LocalLaunch:
             spec = self._specification(request, effective, name, uid, home, run / "server.sock")
             progress("Starting the server")
             child = _spawn(spec, log)
+        except StartFailed:
+            self._clean(request.id)
+            raise
         except (OSError, NoIdLeft) as error:
             self._clean(request.id)
             raise StartFailed(f"the server could not be started: {error}") from error
@@ -334,6 +338,7 @@ def _identity_files(name: str, uid: int, home: str) -> dict[str, str]:
 def _failure_text(status: Stopped, log: Path, effective: Effective) -> str:
     if "memory limit" in status.why and effective.memory_limit is not None:
         return f"the server needs more than its memory limit of {effective.memory_limit}"
-    said = log.read_text(errors="replace").rpartition(_BEGINNING)[2].partition("\n")[2]
+    # Only the end is read: the user's own code may have made the log as large as it likes.
+    said = "\n".join(tail(log, 200)).rpartition(_BEGINNING)[2].partition("\n")[2]
     lines = [line for line in said.splitlines() if line.strip()]
     return f"{status.why}. It said last: {lines[-1][:300] if lines else 'nothing'}"
