@@ -34,13 +34,13 @@ def failures(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.level == "problem"]
 
 
-def run_checks(config: Config, site: Site, *, own: frozenset[int]) -> list[Finding]:
-    """All checks for a hub on this machine. ``own``: ids of its processes, if it runs already."""
+def run_checks(config: Config, site: Site, *, own: frozenset[int], own_port: int | None) -> list[Finding]:
+    """All checks for a hub on this machine. If it runs already: ``own``, its processes' ids, and ``own_port``."""
     return [
         Finding("ok", f"configuration of hub {config.hub}"),
         *_engine(config, site),
         *_interpreter(site),
-        *_port(config, own),
+        *_port(config, own, own_port),
         *_disk(site),
         *_memory(config),
         *_mounts(config),
@@ -65,7 +65,7 @@ def _interpreter(site: Site) -> Iterator[Finding]:
         yield Finding("problem", f"{site.python} cannot be run. Try: make hubfleet's environment anew (make venv)")
 
 
-def _port(config: Config, own: frozenset[int]) -> Iterator[Finding]:
+def _port(config: Config, own: frozenset[int], own_port: int | None) -> Iterator[Finding]:
     address, port = config.listen.address, config.listen.port
     first = _first_open_port()
     if port < first:
@@ -82,7 +82,7 @@ def _port(config: Config, own: frozenset[int]) -> Iterator[Finding]:
         try:
             probe.bind((address, port))
         except OSError as error:
-            yield from _taken(config, own, error)
+            yield from _taken(config, own, own_port, error)
             return
     yield Finding("ok", f"port {port} is free")
     if not ipaddress.ip_address(address).is_loopback:
@@ -97,10 +97,10 @@ def _first_open_port() -> int:
         return 1024
 
 
-def _taken(config: Config, own: frozenset[int], error: OSError) -> Iterator[Finding]:
+def _taken(config: Config, own: frozenset[int], own_port: int | None, error: OSError) -> Iterator[Finding]:
     port = config.listen.port
     name, pid = _holder(port)
-    if pid in own or (own and pid is None):
+    if pid in own or (pid is None and port == own_port):  # an ordinary user may not know who holds a port
         yield Finding("ok", f"port {port} is this hub's")
         return
     holder = f"{name} (pid {pid}) holds port {port}" if pid else f"port {port} is taken ({error.strerror})"

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT_BASE = Path("/var/lib/hubfleet")
-_SOCKET_ROOM = 40  # what is added to `run` for the longest socket path: /servers/<16>/server.sock
+# What is added to `run` for the longest socket path: /servers/<16>/server.sock, and for an ordinary user, whose servers
+# have no private /run, a kernel's /servers/<16>/kernel-<36>-ipc-5 too.
+_SOCKET_ROOM = {True: 40, False: 76}
 _SOCKET_LIMIT = 107  # sun_path of Linux, less the final zero
 
 
@@ -51,9 +53,10 @@ class Layout:
         directory fits neither, a directory of this account under /tmp is used.
         """
         run = self.state / "run"
-        if str(run) == str(run).lower() and len(str(run)) + _SOCKET_ROOM <= _SOCKET_LIMIT:
+        if str(run) == str(run).lower() and len(str(run)) + _SOCKET_ROOM[self.privileged] <= _SOCKET_LIMIT:
             return run
-        return Path("/tmp") / f"hubfleet-{os.geteuid()}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
+        owner = 0 if self.privileged else os.geteuid()
+        return Path("/tmp") / f"hubfleet-{owner}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
 
     # What belongs to whom: hub/ is the hub's own, launcher/ and secrets/ are the operator's (root's), logs/ too.
     @property

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,10 +54,12 @@ def hold(state_dir: Path) -> Iterator[Holder]:
             host=socket.gethostname(),
         )
         try:
-            _write(descriptor, json.dumps(asdict(holder)))
+            with suppress(OSError):  # a full disk costs the name, not the lock
+                _write(descriptor, json.dumps(asdict(holder)))
             yield holder
         finally:
-            _write(descriptor, "")
+            with suppress(OSError):
+                _write(descriptor, "")
     finally:
         os.close(descriptor)
 

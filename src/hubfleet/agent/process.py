@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hubfleet.agent.base import Progress
@@ -45,8 +46,9 @@ def apply(process: Process, change: Change, progress: Progress) -> None:
     if change.action == "remove":
         spec_file.unlink(missing_ok=True)
         _tell_supervisor(process)
-        _await_gone(process)
+        _await(f"{process.name} ends", lambda: _status(process) is None)
         return
+    _end_other_version(process, progress)
     if SupervisorStatus.read(directory) is None:
         # A supervisor that starts would also start, in their old version, the processes whose own steps come later.
         for stale in directory.glob("*.process.json"):
@@ -57,21 +59,49 @@ def apply(process: Process, change: Change, progress: Progress) -> None:
     _await_ready(process, progress)
 
 
+def _end_other_version(process: Process, progress: Progress) -> None:
+    """End a supervisor of another version; all its processes are to be restarted anyway, and users' servers stay.
+
+    One that is attached to somebody's terminal stays as it is: that terminal would take its end for the hub's.
+    """
+    supervisor = SupervisorStatus.read(Path(process.directory))
+    if supervisor is None or supervisor.attached:
+        return
+    running = Path(f"/proc/{supervisor.pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+    if running == list(process.supervisor):
+        return
+    progress("ending the supervisor of the earlier version")
+    if process.unit:
+        _systemctl("stop", process.unit)
+    else:
+        os.kill(supervisor.pid, signal.SIGTERM)
+    _await("the supervisor of the earlier version ends", lambda: SupervisorStatus.read(Path(process.directory)) is None)
+
+
+def _systemctl(*arguments: str) -> None:
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ApplyError(f"systemctl {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def _await(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ApplyError(f"not within {READY_LIMIT_S:.0f} s: {what}")
+        time.sleep(_LOOK_EVERY_S)
+
+
 def _tell_supervisor(process: Process) -> None:
     """Have the supervisor read its directory; start one where there is none."""
     supervisor = SupervisorStatus.read(Path(process.directory))
     if supervisor is not None:
         os.kill(supervisor.pid, signal.SIGHUP)
         return
-    # A new supervisor starts all it finds; what is left of an earlier life is not part of this plan.
-    for spec_file in Path(process.directory).glob("*.process.json"):
-        if spec_file.name != f"{process.name}.process.json":
-            spec_file.unlink()
     if process.unit:
-        for command in (["daemon-reload"], ["enable", process.unit], ["restart", process.unit]):
-            done = subprocess.run(["systemctl", *command], capture_output=True, text=True)
-            if done.returncode != 0:
-                raise ApplyError(f"systemctl {' '.join(command)}: {done.stderr.strip()}")
+        _systemctl("daemon-reload")
+        _systemctl("enable", process.unit)
+        _systemctl("restart", process.unit)
     else:
         _start_supervisor(process)
 
@@ -98,14 +128,6 @@ def _start_supervisor(process: Process) -> None:
             raise ApplyError(f"the supervisor ended with {child.returncode}: {' '.join(last)}")
         if time.monotonic() > deadline:
             raise ApplyError("the supervisor does not answer")
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _await_gone(process: Process) -> None:
-    deadline = time.monotonic() + READY_LIMIT_S
-    while _status(process) is not None:
-        if time.monotonic() > deadline:
-            raise ApplyError(f"{process.name} does not end")
         time.sleep(_LOOK_EVERY_S)
 
 

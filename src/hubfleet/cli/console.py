@@ -46,8 +46,11 @@ err = _console(sys.stderr)
 
 
 def say(text: str = "", style: str = "") -> None:
-    """One line on standard output; the text is shown as it is, markup or not."""
-    out.print(Text(text, style=style))
+    """One line on standard output; the text is shown as it is, markup or not.
+
+    What would steer the terminal (a user's log may hold anything) is shown as a question mark.
+    """
+    out.print(Text("".join(char if char.isprintable() or char in "\n\t" else "?" for char in text), style=style))
 
 
 def show(lines: Iterable[Line]) -> None:

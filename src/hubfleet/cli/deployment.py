@@ -89,7 +89,10 @@ class Deployment:
         """What could go wrong on this machine."""
         supervisor = self.supervisor()
         processes = supervisor.processes.values() if supervisor else ()
-        return run_checks(self.config, self.site, own=frozenset(entry.pid for entry in processes if entry.pid))
+        own = frozenset(entry.pid for entry in processes if entry.pid)
+        settings = self.layout.hub_dir / "hub.json"
+        own_port = json.loads(settings.read_text())["port"] if own and settings.exists() else None
+        return run_checks(self.config, self.site, own=own, own_port=own_port)
 
     @cached_property
     def site(self) -> Site:

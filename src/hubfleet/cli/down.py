@@ -13,8 +13,8 @@ import typer
 from hubfleet import agent
 from hubfleet.cli.console import ask, counted, say
 from hubfleet.cli.deployment import Deployment, open_deployment
-from hubfleet.cli.talk import ask_launcher
-from hubfleet.errors import ApplyError, CancelledError_, NotRunningError
+from hubfleet.cli.servers import running_servers, stop_servers
+from hubfleet.errors import ApplyError, CancelledError_
 from hubfleet.supervisor.spec import SupervisorStatus
 
 STOP_LIMIT_S = 60
@@ -29,20 +29,17 @@ def down(
     Example: hubfleet down
     """
     deployment = open_deployment(context.obj)
-    if deployment.supervisor() is None:
+    servers = running_servers(deployment)
+    if deployment.supervisor() is None and not servers:
         say(f"Hub {deployment.config.hub} is not running.")
         return
-    try:
-        servers = ask_launcher(deployment, "GET", "/v1/servers")["servers"]
-    except NotRunningError:
-        servers = []
     if servers:
         say(
             f"{counted(len(servers), 'running server')} will be stopped; what kernels hold in memory is lost:",
             "yellow",
         )
-        for entry in servers:
-            say(f"  {entry['user']} {entry['server']}".rstrip())
+        for record in servers:
+            say(f"  {record.user} {record.server}".rstrip())
     if not yes and not ask(f"Stop hub {deployment.config.hub}?"):
         raise CancelledError_("not stopped", state="Nothing was changed", remedy="hubfleet down --yes")
     with agent.hold(deployment.layout.state):
@@ -52,21 +49,18 @@ def down(
 
 
 def stop_everything(deployment: Deployment) -> int:
-    """Stop users' servers, then the hub's processes; returns how many servers there were.
+    """Stop the hub's processes, then users' servers; returns how many servers there were.
 
-    Raises ApplyError when something does not end.
+    The servers come last and need no launcher, so that one that hangs is no obstacle. Raises ApplyError when something
+    does not end.
     """
     supervisor = deployment.supervisor()
-    if supervisor is None:
-        return 0
-    try:
-        stopped = int(ask_launcher(deployment, "POST", "/v1/stop-all", {}, timeout=STOP_LIMIT_S)["stopped"])
-    except NotRunningError as error:
-        raise ApplyError(
-            "users' servers could not be stopped, because the launcher does not answer",
-            state="Nothing was changed",
-            remedy="hubfleet logs launcher, then hubfleet down again",
-        ) from error
+    if supervisor is not None:
+        _stop_supervisor(deployment, supervisor)
+    return stop_servers(deployment)
+
+
+def _stop_supervisor(deployment: Deployment, supervisor: SupervisorStatus) -> None:
     unit = deployment.layout.unit
     if deployment.supervision == "systemd":
         done = subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True, text=True)
@@ -85,4 +79,3 @@ def stop_everything(deployment: Deployment) -> int:
                 f"the supervisor (process {supervisor.pid}) does not end", remedy="hubfleet logs supervisor"
             )
         time.sleep(0.1)
-    return stopped

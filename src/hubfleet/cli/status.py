@@ -15,6 +15,7 @@ from rich.text import Text
 import hubfleet
 from hubfleet.cli.console import counted, draw, out, say, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
+from hubfleet.cli.servers import running_servers
 from hubfleet.cli.talk import ask_launcher, entrance_problem, people
 from hubfleet.errors import NotRunningError
 from hubfleet.layout import ROOT_BASE
@@ -44,6 +45,10 @@ def gather(deployment: Deployment) -> dict[str, Any]:
     if supervisor is None:
         if not deployment.layout.privileged and (ROOT_BASE / deployment.config.hub).is_dir():
             found["problems"].append("root has a hub of this name on this machine; to see it: sudo hubfleet status")
+        found["servers"] = [record.to_json() for record in running_servers(deployment)]
+        if found["servers"]:
+            left = counted(len(found["servers"]), "server")
+            found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
         return found
     for name in EXPECTED:
         if processes.get(name, {}).get("state") != "running":

@@ -127,10 +127,6 @@ async def stop(request: web.Request) -> web.Response:
     return web.json_response({})
 
 
-async def stop_all(request: web.Request) -> web.Response:
-    return web.json_response({"stopped": await request.app[SERVERS].stop_all()})
-
-
 async def _identifier(request: web.Request) -> str:
     wanted = Request.parse(await request.json())
     return server_id(wanted.user, wanted.server)
@@ -150,7 +146,6 @@ def application(servers: Servers, uids: frozenset[int]) -> web.Application:
     app.router.add_post("/v1/status", status)
     app.router.add_post("/v1/profiles", profiles)
     app.router.add_post("/v1/stop", stop)
-    app.router.add_post("/v1/stop-all", stop_all)
     return app
 
 

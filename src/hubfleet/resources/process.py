@@ -61,8 +61,8 @@ class Process(Resource):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def steady(self, observed: Observed | None) -> Observed | None:
-        """See Resource. One that is as wanted and on its way up counts as none: the supervisor may have begun it."""
-        return super().steady(observed) if observed and observed["fingerprint"] != self.fingerprint else None
+        """See Resource. Whatever a process does meanwhile, the change leads to the wanted one: no plan goes stale."""
+        return None
 
     def diff(self, observed: Observed | None) -> Change | None:
         """See Resource."""

@@ -12,6 +12,7 @@ from typing import Any
 from hubfleet.config import Config
 from hubfleet.engines.base import Site
 from hubfleet.engines.local import sandbox
+from hubfleet.engines.local.home import HOMES_MARKER
 from hubfleet.environments import lock_text
 from hubfleet.resources import Account, Directory, Environment, File, Process, Resource
 
@@ -120,7 +121,10 @@ def _environments(config: Config, site: Site) -> tuple[Environment, Environment]
 
 
 def _files(config: Config, site: Site, who: Accounts, environments: tuple[Environment, Environment]) -> dict[str, File]:
-    """The files that hub, proxy and launcher read at start, by short name."""
+    """The files that hub, proxy and launcher read at start, by short name.
+
+    All are in directories closed to others. What is no secret has an open mode, so that a plan shows its changes.
+    """
     layout, root = site.layout, "root" if site.layout.privileged else ""
     common = {"hub": config.hub, "base": str(layout.base), "privileged": layout.privileged}
     hub = {
@@ -154,14 +158,17 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
         "proxy_token": File(
             str(layout.secrets_dir / "proxy_token"), site.tokens["proxy_token"], root, root, 0o600, True
         ),
-        "hub": File(str(layout.hub_dir / "hub.json"), _json(hub), who.hub, who.hub, 0o600),
+        "hub": File(str(layout.hub_dir / "hub.json"), _json(hub), who.hub, who.hub, 0o644),
         "hub_secrets": File(
             str(layout.hub_dir / "hub-secrets.json"), _json(hub_secrets), who.hub, who.hub, 0o600, True
         ),
-        "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o600),
+        "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
         "hub_sandbox": _sandbox(site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
         "proxy_sandbox": _sandbox(site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub),
     }
+    kept = homes_path(config, site)
+    if kept is not None:
+        files["homes"] = File(str(kept / HOMES_MARKER), f"Homes of hub {config.hub}.\n", root, root)
     if site.supervision == "systemd":
         files["unit"] = File(str(layout.unit_file), _unit(config, site, environments[0]), root, root)
     return files
@@ -230,7 +237,7 @@ def _sandbox(site: Site, name: str, program: dict[str, Any], account: str, group
             show=[[path, path, mode] for path, mode in shown],
         )
     root = "root" if layout.privileged else ""
-    return File(str(layout.supervisor_dir / f"{name}.sandbox.json"), _json(spec), root, root, 0o600)
+    return File(str(layout.supervisor_dir / f"{name}.sandbox.json"), _json(spec), root, root, 0o644)
 
 
 def _processes(

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from hubfleet.launcher.base import StartFailed
 
+HOMES_MARKER = ".hubfleet-homes"
+"""A file in the directory of kept homes. Without it the disk is not mounted, and new homes would be lost under it."""
+
 
 def ensure_home(homes: Path, name: str, owner: int | None, skeleton: Path | None) -> Path:
     """The home of a user, made if need be. ``owner`` is a user and group id, None to keep the launcher's own.

@@ -132,6 +132,8 @@ class LocalLaunch:
     def _home(self, server: str, name: str, uid: int | None) -> Path:
         kept = self._settings.homes
         if kept is not None:
+            if kept.is_dir() and not (kept / homes.HOMES_MARKER).exists():
+                raise StartFailed(f"{kept} is not as hubfleet left it: is its disk mounted? If so: hubfleet up")
             return homes.ensure_home(kept, name, uid, self._settings.skeleton)
         passing = self._layout.state / "passing-homes"
         passing.mkdir(mode=0o711, exist_ok=True)
@@ -166,11 +168,11 @@ class LocalLaunch:
             "JUPYTERHUB_ROOT_DIR": inside,
             "JUPYTER_CONFIG_PATH": str(_extension(self._settings.environment)),
         }
-        if uid is None:
-            environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name)
-            return {"argv": argv, "environment": environment, "directory": inside}
         # Kernels talk to the server over Unix sockets in a private directory: their TCP ports would be open to all.
         argv.append("--KernelManager.transport=ipc")
+        if uid is None:
+            environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
+            return {"argv": argv, "environment": environment, "directory": inside}
         private = f"/run/user/{uid}"
         environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
         limits = Limits(
