@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ import typer
 
 from hubfleet import agent
 from hubfleet.cli.console import ask, counted, say
-from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.servers import running_servers, stop_servers
 from hubfleet.errors import ApplyError, CancelledError_
 from hubfleet.supervisor.spec import SupervisorStatus
@@ -45,7 +46,13 @@ def down(
     with agent.hold(deployment.layout.state):
         stopped = stop_everything(deployment)
     say(f"Stopped, with {counted(stopped, 'running server')}. Files stay in {deployment.layout.state}.")
-    say("Come back with: hubfleet up")
+    options: Options = context.obj
+    words = [
+        "hubfleet",
+        *(["-c", str(options.config)] if options.config else []),
+        *(["-H", options.hub] if options.hub else []),
+    ]
+    say(f"Come back with: {shlex.join(words)} up{'' if deployment.supervision == 'attached' else ' --detach'}")
 
 
 def stop_everything(deployment: Deployment) -> int:

@@ -61,7 +61,9 @@ def gather(deployment: Deployment) -> dict[str, Any]:
     try:
         found["servers"] = ask_launcher(deployment, "GET", "/v1/servers")["servers"]
         found["users"] = people(deployment)
-    except (NotRunningError, Refused) as error:
+    except NotRunningError as error:
+        found["problems"].append(error.what)
+    except Refused as error:
         found["problems"].append(str(error))
     found["state"] = "degraded" if found["problems"] else "running"
     return found
@@ -118,7 +120,9 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     servers = table("server of", "name", "profile", "running for")
     for entry in found["servers"]:
         servers.add_row(entry["user"], entry["server"] or "default", entry["profile"] or "", _ago(entry["started"]))
-    people_line = f"{counted(len(found['users']), 'account')}, {counted(len(found['servers']), 'running server')}"
+    # There is always somebody, if only an admin: no names means that nobody could be asked.
+    accounts = counted(len(found["users"]), "account") if found["users"] else "accounts not known now"
+    people_line = f"{accounts}, {counted(len(found['servers']), 'running server')}"
     return Group(*parts, Text(), processes, Text(), Text(people_line), *([servers] if found["servers"] else []))
 
 

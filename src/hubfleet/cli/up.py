@@ -123,6 +123,8 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
         say(f"  Log in as {admin} with password {new[name]}")
     if "class_password" in new:
         say(f"  Others sign up at {deployment.url}/hub/signup with class password {new['class_password']}")
+    if deployment.config.login.signup:
+        say(f"  Others sign up at {deployment.url}/hub/signup; let them in with: hubfleet users approve NAME")
     if new:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:

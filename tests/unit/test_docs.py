@@ -1,0 +1,90 @@
+"""What the documentation says is checked where a program can check it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import hubfleet
+from hubfleet.config import default_config, load
+from hubfleet.config.document import read_document
+from hubfleet.engines import engine
+from hubfleet.engines.base import TOKENS, Site
+from hubfleet.layout import Layout
+from hubfleet.resources import Directory, File, Resource
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")])
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"(?<!!)\[[^\]]*\]\(([^)]+)\)", page.read_text()):
+        assert "://" not in link, "an address outside the project cannot be checked"
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in _anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_configurations_are_valid(page: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        for hub in read_document(file).data.get("hubs") or [None]:
+            load(file, hub)
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    waiting = [REPOSITORY / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        links = re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)[^)]*\)", page.read_text())
+        waiting += [(page.parent / link).resolve() for link in links]
+    assert [_name(page) for page in PAGES if page not in reached] == []
+
+
+def test_the_page_of_files_says_what_is_made() -> None:
+    made = [item for item in _everything() if isinstance(item, (Directory, File))]
+    text = (REPOSITORY / "docs/reference/files.md").read_text()
+    table = text.partition("## What `up` makes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(/[^`]*)` \| (\S+):(\S+) \| (\d+) \|", table, re.MULTILINE)
+    accounts = {"hub": "hubfleet-physics101", "proxy": "hubfleet-physics101-p", "root": "root"}
+    told = {path: (accounts[owner], accounts[group], int(mode, 8)) for path, owner, group, mode in rows}
+    assert told == {item.path: (item.owner, item.group, item.mode) for item in made}
+
+
+def _everything() -> tuple[Resource, ...]:
+    config = default_config("physics101")
+    site = Site(
+        layout=Layout("physics101", Path("/var/lib/hubfleet"), privileged=True),
+        python="/usr/bin/python3",
+        python_version="3.11",
+        interpreter=Path("/usr"),
+        package=Path(hubfleet.__file__).parent,
+        package_digest="",
+        singleuser_digest="",
+        supervision="systemd",
+        limits_problem=None,
+        tokens=dict.fromkeys(TOKENS, ""),
+        passwords={},
+        requirements="",
+    )
+    return engine("local").desired(config, site)
