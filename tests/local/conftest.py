@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import RunningHub
+pytest.register_assert_rewrite("harness", "cells", "disks")
+
+from harness import RunningHub  # noqa: E402
 
 
 @pytest.fixture(scope="session")

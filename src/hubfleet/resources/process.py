@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from hubfleet.resources.base import Change, Observed, Resource
 
-
 _DOWN = {
     "waiting": "it ended, and its supervisor starts it again",
     "stopping": "it is being stopped",
