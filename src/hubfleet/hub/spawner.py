@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from jupyterhub.spawner import Spawner
+from tornado import web
 from traitlets import Unicode
 
 READOPT_LIMIT_S = 1800
@@ -19,11 +20,14 @@ STOP_LIMIT_S = 60
 _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
-class ServerStartFailed(Exception):
-    """Shown to the person who pressed Start, in the words of the launcher."""
+class ServerStartFailed(web.HTTPError):
+    """Shown to the person who pressed Start, in the words of the launcher.
+
+    An HTTP error, because the start page replaces every other one with "Unhandled error starting server".
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(500, message)
         self.jupyterhub_message = message
 
 

@@ -7,6 +7,7 @@ start streams its progress as one JSON object a line, the last one with the addr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -91,7 +92,8 @@ async def start(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     while True:
         item = await queue.get()
-        await response.write(json.dumps(item).encode() + b"\n")
+        with contextlib.suppress(ConnectionResetError):
+            await response.write(json.dumps(item).encode() + b"\n")
         if "progress" not in item:
             return response
 

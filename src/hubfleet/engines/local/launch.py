@@ -94,6 +94,9 @@ class LocalLaunch:
             spec = self._specification(request, effective, name, uid, home, run / "server.sock")
             progress("Starting the server")
             child = _spawn(spec, log)
+        except StartFailed:
+            self._clean(request.id)
+            raise
         except (OSError, NoIdLeft) as error:
             self._clean(request.id)
             raise StartFailed(f"the server could not be started: {error}") from error
