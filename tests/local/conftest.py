@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningHub
+
+pytest.register_assert_rewrite("harness", "cells", "disks")
+
+from harness import RunningHub  # noqa: E402
 
 
 @pytest.fixture(scope="session")

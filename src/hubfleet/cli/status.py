@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -50,21 +51,23 @@ def gather(deployment: Deployment) -> dict[str, Any]:
             left = counted(len(found["servers"]), "server")
             found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
         return found
+    questions: dict[str, tuple[str, Callable[[], Any]]] = {
+        "launcher": ("servers", lambda: ask_launcher(deployment, "GET", "/v1/servers", timeout=5)["servers"]),
+        "hub": ("users", lambda: people(deployment)),
+    }
     for name in EXPECTED:
-        if processes.get(name, {}).get("state") != "running":
+        try:
+            if processes.get(name, {}).get("state") != "running":
+                raise NotRunningError(f"{name} is down, its supervisor starts it again")
+            if name in questions:
+                key, ask = questions[name]
+                found[key] = ask()
+        except (NotRunningError, Refused) as error:
             last = [line for line in tail(deployment.layout.logs / f"{name}.log", 3) if line.strip()]
-            found["problems"].append(
-                f"{name} is down, its supervisor starts it again. It said: {last[-1] if last else ''}"
-            )
+            what = error.what if isinstance(error, NotRunningError) else str(error)
+            found["problems"].append(f"{what}. It said last: {last[-1] if last else 'nothing'}")
     if (problem := entrance_problem(deployment)) and not found["problems"]:
         found["problems"].append(problem)
-    try:
-        found["servers"] = ask_launcher(deployment, "GET", "/v1/servers")["servers"]
-        found["users"] = people(deployment)
-    except NotRunningError as error:
-        found["problems"].append(error.what)
-    except Refused as error:
-        found["problems"].append(str(error))
     found["state"] = "degraded" if found["problems"] else "running"
     return found
 

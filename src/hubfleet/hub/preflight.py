@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from hubfleet.hub.settings import HubSettings
@@ -37,17 +38,15 @@ def check_database(path: Path) -> None:
         )
     if not path.exists():
         return
-    connection = sqlite3.connect(path, timeout=LOCK_PATIENCE_S)
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        connection.rollback()
+        with closing(sqlite3.connect(path, timeout=LOCK_PATIENCE_S)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            connection.rollback()
     except sqlite3.OperationalError as error:
         raise Unfit(_unusable(path, str(error))) from error
     except sqlite3.DatabaseError as error:
         answer = str(error)
-    finally:
-        connection.close()
     if answer != "ok":
         raise Unfit(f"{path}: the database is damaged ({answer.splitlines()[0]}). {_remedy(path)}")
 
