@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nbformat
 from harness import RunningHub
-from jupyter_kernel_client import KernelClient
+from jupyter_kernel_client import JupyterKernelClient
 
 
 def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
@@ -38,7 +38,7 @@ def test_a_notebook_is_executed_through_the_public_address(hub: RunningHub) -> N
     saved = nora.jupyter("PUT", address, json={"type": "notebook", "content": notebook})
     assert saved.status_code == 201, saved.text
     opened = nbformat.from_dict(nora.jupyter("GET", address).json()["content"])
-    with KernelClient(server_url=f"{hub.url}/user/nora", token=nora.token) as kernel:
+    with JupyterKernelClient(server_url=f"{hub.url}/user/nora", token=nora.token) as kernel:
         for cell in opened.cells:
             if cell.cell_type == "code":
                 reply = kernel.execute(cell.source, timeout=90)
