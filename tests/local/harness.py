@@ -15,13 +15,18 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote as _quote
 
 import requests
 import websocket
 
 Answer = TypeVar("Answer")
 PASSWORD = "correct-horse-battery"
+
+
+def quote(name: str) -> str:
+    """A user's name inside an address, written as JupyterHub writes it."""
+    return _quote(name, safe="@~")
 
 
 def free_port() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nbformat
 from harness import RunningHub
-from jupyter_kernel_client import KernelClient
+from jupyter_kernel_client import JupyterKernelClient
 
 
 def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
@@ -38,7 +38,9 @@ def test_a_notebook_is_executed_through_the_public_address(hub: RunningHub) -> N
     saved = nora.jupyter("PUT", address, json={"type": "notebook", "content": notebook})
     assert saved.status_code == 201, saved.text
     opened = nbformat.from_dict(nora.jupyter("GET", address).json()["content"])
-    with KernelClient(server_url=f"{hub.url}/user/nora", token=nora.token) as kernel:
+    # JupyterHub takes no token out of an address, which is where this client puts it: the header is needed.
+    server = f"{hub.url}/user/nora"
+    with JupyterKernelClient(server_url=server, token=nora.token, headers=nora.headers) as kernel:
         for cell in opened.cells:
             if cell.cell_type == "code":
                 reply = kernel.execute(cell.source, timeout=90)
@@ -52,3 +54,10 @@ def test_a_notebook_is_executed_through_the_public_address(hub: RunningHub) -> N
     assert len(plot.data["image/png"]) > 1000
     assert total.data["text/plain"] == "30"
     nora.stop()
+
+
+def test_a_quick_answer_to_a_request_with_a_body_arrives(hub: RunningHub) -> None:
+    # Refusals are the fastest answers. One in fifteen was lost in the proxy (see proxy-keep-alive.cjs).
+    someone = hub.person("quick")
+    answers = [someone.api("POST", "/no-such-thing", json={"some": "body"}).status_code for _ in range(200)]
+    assert set(answers) == {404}

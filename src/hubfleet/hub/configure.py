@@ -54,6 +54,7 @@ def configure(c: Any, settings: HubSettings) -> None:
         "hub_name": layout.hub,
         "login_kind": settings.login_kind,
         "isolated": settings.isolated,
+        "homes_kept": settings.homes_kept,
     }
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
     c.JupyterHub.allow_named_servers = settings.named_servers > 0

@@ -199,14 +199,15 @@ def _hub_program(site: Site, environment: Environment) -> dict[str, Any]:
 
 def _proxy_program(config: Config, site: Site, environment: Environment) -> dict[str, Any]:
     modules = f"{environment.path}/proxy/node_modules/configurable-http-proxy"
-    errors = f"{environment.path}/{site_packages(site)}/hubfleet/hub/proxy-errors"
+    ours = f"{environment.path}/{site_packages(site)}/hubfleet/hub"
     return {
         "argv": [
             f"{environment.path}/proxy/node",
+            *("--require", f"{ours}/proxy-keep-alive.cjs"),
             f"{modules}/bin/configurable-http-proxy",
             *("--ip", config.listen.address, "--port", str(config.listen.port)),
             *("--api-socket", str(site.layout.proxy_socket)),
-            *("--error-path", errors, "--log-level", "warn"),
+            *("--error-path", f"{ours}/proxy-errors", "--log-level", "warn"),
         ],
         "environment": {"PATH": _PATH, "LANG": "C.UTF-8", "NODE_ENV": "production"},
         "secret_files": {"CONFIGPROXY_AUTH_TOKEN": str(site.layout.secrets_dir / "proxy_token")},
