@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT_BASE = Path("/var/lib/hubfleet")
 _SOCKET_ROOM = 40  # what is added to `run` for the longest socket path: /servers/<16>/server.sock
-_SOCKET_LIMIT = 107  # sun_path of Linux, less the final zero
+_SOCKET_LIMIT = 107  # bytes: sun_path of Linux, less the final zero
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Layout:
         directory fits neither, a directory of this account under /tmp is used.
         """
         run = self.state / "run"
-        if str(run) == str(run).lower() and len(str(run)) + _SOCKET_ROOM <= _SOCKET_LIMIT:
+        if str(run) == str(run).lower() and len(os.fsencode(run)) + _SOCKET_ROOM <= _SOCKET_LIMIT:
             return run
         return Path("/tmp") / f"hubfleet-{os.geteuid()}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
 
@@ -120,5 +120,5 @@ class Layout:
 
     @property
     def uids(self) -> Path:
-        """The machine's table of user ids handed out to users, shared by all hubs on it."""
-        return self.base / "uids.json"
+        """The machine's table of user ids handed out to users, shared by all hubs on it, wherever their state is."""
+        return ROOT_BASE / "uids.json"
