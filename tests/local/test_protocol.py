@@ -12,7 +12,9 @@ def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
     assert "Starting the server" in [event["message"] for event in events]
     assert ada.kernel().run("print(6 * 7)") == "42\n"
     status = hub.status()
-    assert status["state"] == "running" and status["url"] == hub.url and status["hub"] == hub.name
+    assert status["state"] == "running"
+    assert status["url"] == hub.url
+    assert status["hub"] == hub.name
     assert [entry["user"] for entry in status["servers"]] == ["ada"]
     assert "ada" in [entry["name"] for entry in status["users"]]
     ada.stop()
