@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -21,6 +22,8 @@ from typing import Any, TypeVar
 
 import requests
 import websocket
+
+from hubfleet.layout import Layout
 
 Answer = TypeVar("Answer")
 PASSWORD = "correct-horse-battery"
@@ -334,3 +337,16 @@ class RunningHub:
             if os.geteuid() == 0 and self.as_user is None:
                 subprocess.run(["userdel", account], capture_output=True, check=False)
         shutil.rmtree(self.state, ignore_errors=True)
+        self._forget_ids()
+
+    def _forget_ids(self) -> None:
+        """Take this hub's people out of the machine's table, or tests would use up its ids."""
+        table = Layout(self.name, self.base, True).uids
+        if os.geteuid() != 0 or not table.exists():
+            return
+        with open(table.with_suffix(".lock"), "r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = json.loads(table.read_text())
+            table.write_text(
+                json.dumps({key: uid for key, uid in known.items() if not key.startswith(f"{self.name}/")})
+            )
