@@ -16,7 +16,7 @@ ROOT_BASE = Path("/var/lib/hubfleet")
 # What is added to `run` for the longest socket path: /servers/<16>/server.sock, and for an ordinary user, whose servers
 # have no private /run, a kernel's /servers/<16>/kernel-<36>-ipc-5 too.
 _SOCKET_ROOM = {True: 40, False: 76}
-_SOCKET_LIMIT = 107  # sun_path of Linux, less the final zero
+_SOCKET_LIMIT = 107  # bytes: sun_path of Linux, less the final zero
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Layout:
         directory fits neither, a directory of this account under /tmp is used.
         """
         run = self.state / "run"
-        if str(run) == str(run).lower() and len(str(run)) + _SOCKET_ROOM[self.privileged] <= _SOCKET_LIMIT:
+        if str(run) == str(run).lower() and len(os.fsencode(run)) + _SOCKET_ROOM[self.privileged] <= _SOCKET_LIMIT:
             return run
         owner = 0 if self.privileged else os.geteuid()
         return Path("/tmp") / f"hubfleet-{owner}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
@@ -123,5 +123,5 @@ class Layout:
 
     @property
     def uids(self) -> Path:
-        """The machine's table of user ids handed out to users, shared by all hubs on it."""
-        return self.base / "uids.json"
+        """The machine's table of user ids handed out to users, shared by all hubs on it, wherever their state is."""
+        return ROOT_BASE / "uids.json"

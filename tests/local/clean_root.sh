@@ -2,6 +2,7 @@
 # A newcomer's machine: a minimal Debian 12 with Python and make, no Node, no compiler, in namespaces of its own.
 #
 #   clean_root.sh build DIR          a fresh one in DIR (kept as an archive in $HUBFLEET_TEST_CACHE for next time)
+#                                    HUBFLEET_TEST_PACKAGES="a b": with these packages as well
 #   clean_root.sh run DIR COMMAND    bash -c COMMAND as its root: own mounts and processes, this machine's network
 #
 # Needs root and mmdebstrap.
@@ -9,6 +10,7 @@ set -euo pipefail
 
 suite=bookworm
 include=python3,python3-venv,python3-pip,make,ca-certificates
+for package in ${HUBFLEET_TEST_PACKAGES:-}; do include+=,$package; done
 cache="${HUBFLEET_TEST_CACHE:-/var/cache/hubfleet-tests}"
 
 # How this machine reaches the package registries: files with certificates, proxies, indexes.
@@ -57,5 +59,5 @@ run() {
 case "${1:-}" in
     build) build "$2" ;;
     run) run "$2" "$3" ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

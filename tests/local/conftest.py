@@ -12,7 +12,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness", "cells", "disks")
 
-from harness import RunningHub  # noqa: E402
+from harness import CommandLines, RunningHub  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +92,52 @@ def profiles_hub(running_profiles_hub: RunningHub, hub_logs: list[Path]) -> Runn
     hub_logs.append(running_profiles_hub.logs)
     running_profiles_hub.await_answer()
     return running_profiles_hub
+
+
+STRICT = """
+servers:
+  memory: {{limit: 700M}}
+  cpu: {{limit: 2}}
+  processes: 200
+  profiles:
+    usual: {{title: Usual, default: true}}
+    tiny: {{title: Too little to start, memory: {{limit: 64M}}}}
+    slow: {{title: Slow, cpu: {{limit: 0.5}}}}
+    large: {{title: Large, groups: [staff], memory: {{limit: 900M}}, cpu: {{limit: 3}}}}
+storage:
+  mounts: ["{mounts}/shared:/srv/shared:ro", "{mounts}/people/{{username}}:/srv/work:rw"]
+groups:
+  staff:
+    members: [tess]
+    servers: {{memory: {{limit: 800M}}, processes: 150}}
+    storage: {{mounts: ["{mounts}/staff:/srv/staff:rw"]}}
+users:
+  ulla: {{servers: {{processes: 120}}, storage: {{mounts: []}}}}
+  mira: {{storage: {{mounts: ["{mounts}/shared:/home/mira/inner/data:ro"]}}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def mounts() -> Iterator[Path]:
+    """Directories of this machine that the strict hub shows to its users."""
+    folder = Path(f"/var/lib/hubfleet-test-mounts-{secrets.token_hex(3)}")
+    (folder / "shared").mkdir(parents=True)
+    (folder / "shared" / "notes.txt").write_text("for everybody\n")
+    (folder / "staff").mkdir()
+    (folder / "staff" / "marks.txt").write_text("for staff\n")
+    (folder / "people").mkdir()
+    for name in ("isa", "isb", "lima", "limb", "limc"):
+        (folder / "people" / name).mkdir(mode=0o777)
+        (folder / "people" / name).chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def strict_hub(new_hub: Callable[[str], RunningHub], mounts: Path) -> RunningHub:
+    """One running hub with limits, profiles, groups and mounts; `seen` has all command lines while it was made."""
+    hub = new_hub(STRICT.format(mounts=mounts))
+    with CommandLines() as watch:
+        hub.up()
+    hub.seen, hub.mounts = watch.seen, mounts
+    return hub

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pwd
 import re
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -19,6 +23,8 @@ from urllib.parse import quote as _quote
 
 import requests
 import websocket
+
+from hubfleet.layout import Layout
 
 Answer = TypeVar("Answer")
 PASSWORD = "correct-horse-battery"
@@ -45,6 +51,33 @@ def await_that(what: str, look: Callable[[], Answer], limit: float = 30.0) -> An
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {limit:.0f} s: {what}")
         time.sleep(0.1)
+
+
+class CommandLines:
+    """Collects the command lines of all processes of this machine, as `ps` shows them, while it is entered."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._collect)
+
+    @property
+    def seen(self) -> frozenset[str]:
+        return frozenset(self._seen)
+
+    def __enter__(self) -> CommandLines:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _collect(self) -> None:
+        while not self._ending.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    self._seen.add(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
 
 
 class Person:
@@ -176,12 +209,18 @@ class Kernel:
 
     def run(self, code: str) -> str:
         """Run code and return what it printed (and its result, and its error's name and value)."""
-        identifier, text = self.send(code), ""
+        return self.finish(self.send(code))
+
+    def finish(self, identifier: str) -> str:
+        """What the code of this message printed until it was done, or until its kernel died."""
+        text = ""
         while True:
             message = self.receive()
+            content = message["content"]
+            if content.get("execution_state") in ("restarting", "dead"):
+                return text
             if message["parent_header"].get("msg_id") != identifier:
                 continue
-            content = message["content"]
             if message["msg_type"] == "stream":
                 text += content["text"]
             elif message["msg_type"] == "execute_result":
@@ -195,12 +234,17 @@ class Kernel:
 class RunningHub:
     """A hub in a state directory of its own, below ``base``."""
 
-    def __init__(self, base: Path, folder: Path, *, as_user: str | None = None, settings: str = "") -> None:
+    def __init__(
+        self, base: Path, folder: Path, *, as_user: str | None = None, settings: str = "", name: str = ""
+    ) -> None:
         self.base, self.folder, self.as_user = base, folder, as_user
         self.port = free_port()
-        self.name = f"t{secrets.token_hex(3)}"
+        self.name = name or f"t{secrets.token_hex(3)}"
         self.url = f"http://127.0.0.1:{self.port}"
         folder.mkdir(parents=True, exist_ok=True)
+        self.seen: frozenset[str] = frozenset()
+        self.mounts = Path()
+        self.python = Path(sys.executable)
         self.settings = settings
         self.write(settings)
 
@@ -219,14 +263,20 @@ class RunningHub:
         (self.folder / "hubfleet.yaml").write_text(text)
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "hubfleet", *arguments]
+        return [str(self.python), "-m", "hubfleet", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "HUBFLEET_STATE_DIR": str(self.base), "NO_COLOR": "1"}
+        mine = {"HUBFLEET_STATE_DIR": str(self.base), "NO_COLOR": "1"}
+        if self.as_user:
+            mine |= {"HOME": pwd.getpwnam(self.as_user).pw_dir, "USER": self.as_user, "LOGNAME": self.as_user}
+        return {**os.environ, **mine}
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 280) -> subprocess.CompletedProcess[str]:
         """Run a command of hubfleet in the folder of the configuration."""
+        who: dict[str, Any] = {}
+        if self.as_user:
+            who = {"user": self.as_user, "group": pwd.getpwnam(self.as_user).pw_gid, "extra_groups": []}
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
@@ -235,7 +285,7 @@ class RunningHub:
             text=True,
             timeout=timeout,
             stdin=subprocess.DEVNULL,
-            user=self.as_user,
+            **who,
         )
         if check and done.returncode != 0:
             raise AssertionError(
@@ -300,7 +350,20 @@ class RunningHub:
         """Stop the hub and remove every trace of it (accounts included)."""
         if (self.state / "supervisor" / "status.json").exists():
             self.run("down", "--yes", check=False)
-        for account in (f"hubfleet-{self.name}_p", f"hubfleet-{self.name}"):
+        for account in (f"hubproxy-{self.name}", f"hubfleet-{self.name}"):
             if os.geteuid() == 0 and self.as_user is None:
                 subprocess.run(["userdel", account], capture_output=True, check=False)
         shutil.rmtree(self.state, ignore_errors=True)
+        self._forget_ids()
+
+    def _forget_ids(self) -> None:
+        """Take this hub's people out of the machine's table, or tests would use up its ids."""
+        table = Layout(self.name, self.base, True).uids
+        if os.geteuid() != 0 or not table.exists():
+            return
+        with open(table.with_suffix(".lock"), "r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = json.loads(table.read_text())
+            table.write_text(
+                json.dumps({key: uid for key, uid in known.items() if not key.startswith(f"{self.name}/")})
+            )

@@ -37,7 +37,8 @@ def hold(state_dir: Path) -> Iterator[Holder]:
     Programs started in the body do not inherit the lock; a bare `os.fork` would.
     """
     Path(state_dir).mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(Path(state_dir) / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(Path(state_dir) / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)  # whoever can open it can hold it, and keep everybody out
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

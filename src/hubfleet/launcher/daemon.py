@@ -72,12 +72,12 @@ async def start(request: web.Request) -> web.StreamResponse:
 
     That hub has forgotten the start, so the server would run on without anybody who could reach it.
     """
-    wanted = Request.parse(await request.json())
+    servers = request.app[SERVERS]
+    wanted = servers.checked(Request.parse(await request.json()))
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def run() -> None:
         try:
-            servers = request.app[SERVERS]
             record = await servers.start(wanted, lambda message: queue.put_nowait({"progress": message}))
             idle_limit = servers.idle_limit(wanted)
             queue.put_nowait({"url": record.url, "started": record.started, "stop_after_idle": idle_limit})

@@ -12,6 +12,8 @@ from typing import Any
 
 from hubfleet.config import Config
 from hubfleet.config.effective import Effective, effective, visible_profiles
+from hubfleet.config.servers import Profile
+from hubfleet.errors import ConfigError
 from hubfleet.launcher.base import (
     BadRequest,
     Launch,
@@ -72,10 +74,16 @@ class Servers:
         """Server id -> what is being done for it."""
         return dict(self._starting)
 
+    def _visible(self, user: str) -> dict[str, Profile]:
+        try:
+            return dict(visible_profiles(self._config, user))
+        except ConfigError as error:
+            raise BadRequest(str(error)) from error
+
     def profiles(self, user: str) -> list[dict[str, Any]]:
-        """What this user may choose from at start, with the limits in words."""
+        """What this user may choose from at start, with the limits in words. Raises BadRequest for an invalid name."""
         found = []
-        for key, profile in visible_profiles(self._config, user):
+        for key, profile in self._visible(user).items():
             options = effective(self._config, user, key)
             limits = [f"{options.memory_limit} memory"] if options.memory_limit else []
             limits += [f"{options.cpu_limit} CPU"] if options.cpu_limit else []
@@ -92,7 +100,7 @@ class Servers:
 
     def idle_limit(self, request: Request) -> float | None:
         """After how many idle seconds this server is stopped; None for never."""
-        request = self._with_profile(request)
+        request = self.checked(request)
         limit = effective(self._config, request.user, request.profile).stop_after_idle
         return None if limit == "never" else float(limit)
 
@@ -102,7 +110,7 @@ class Servers:
         A server that runs under this id is one the hub has lost track of (its token is no longer valid): it is
         stopped first, so that nobody ever has two.
         """
-        request = self._with_profile(request)
+        request = self.checked(request)
         wanted = effective(self._config, request.user, request.profile)
 
         def report(message: str) -> None:
@@ -135,9 +143,12 @@ class Servers:
             raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
         return record
 
-    def _with_profile(self, request: Request) -> Request:
-        """The request, with the default profile where nobody chose one. Raises BadRequest for one not theirs."""
-        visible = dict(visible_profiles(self._config, request.user))
+    def checked(self, request: Request) -> Request:
+        """The request, with the default profile where nobody chose one.
+
+        Raises BadRequest for a profile that is not theirs, or an invalid name.
+        """
+        visible = self._visible(request.user)
         if request.profile is None:
             default = next((key for key, profile in visible.items() if profile.default), None)
             return replace(request, profile=default)

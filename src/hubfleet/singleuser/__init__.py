@@ -1,4 +1,4 @@
-"""Runs inside a user's server: a running computation counts as activity.
+"""Runs inside a user's server: a running computation counts as activity (and see `memory`).
 
 Jupyter Server knows when a kernel last said something; a cell that computes for hours in silence, or a program in a
 terminal, would look idle and be stopped. This extension says otherwise. It is installed into the users' environment
@@ -36,9 +36,11 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
+    from hubfleet_singleuser.memory import ended
     from tornado.ioloop import PeriodicCallback
 
     def look() -> None:
+        ended.look()
         if busy(server):
             server.web_app.settings["last_activity_times"]["hubfleet_busy"] = datetime.now(timezone.utc)
 

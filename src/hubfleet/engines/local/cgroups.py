@@ -5,6 +5,7 @@ One group a server. The group also names every process of the server, so that st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ class Cgroups:
 
         Raises OSError when the kernel refuses a limit.
         """
+        self.remove(server)  # one that a crash has left would keep its limits
         if self.version == 2:
             for parent in (self._mount, self._mount / "hubfleet", self._mount / "hubfleet" / self._hub):
                 parent.mkdir(exist_ok=True)
@@ -144,12 +146,16 @@ class Cgroups:
                 continue  # it ended by itself in between
 
     def remove(self, server: str) -> bool:
-        """Remove an empty group; False while processes are still in it."""
-        for directory in dict.fromkeys(self._directories(server).values()):
+        """Remove an empty group, and the hub's with its last one; False while processes are still in it."""
+        directories = list(dict.fromkeys(self._directories(server).values()))
+        for directory in directories:
             try:
                 directory.rmdir()
             except FileNotFoundError:
                 continue
             except OSError:
                 return False
+        for directory in directories:
+            with contextlib.suppress(OSError):
+                directory.parent.rmdir()  # refused while another server's is inside
         return True

@@ -33,7 +33,7 @@ def accounts_of(hub: str, privileged: bool) -> Accounts:
         return Accounts("", "")
     plain = re.fullmatch(r"[a-z0-9-]{1,20}", hub) is not None
     word = hub if plain else f"{re.sub(r'[^a-z0-9]', '-', hub)[:11]}-{hashlib.sha256(hub.encode()).hexdigest()[:8]}"
-    return Accounts(f"hubfleet-{word}", f"hubfleet-{word}_p")  # no hub's name ends in _p
+    return Accounts(f"hubfleet-{word}", f"hubproxy-{word}")
 
 
 def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
@@ -148,6 +148,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             "environment": environments[1].path,
             "interpreter": str(site.interpreter),
             "homes": _text(homes_path(config, site)),
+            "hide": _hidden(config, site),
             "skeleton": _text(homes.skeleton if homes else None),
             "hub_account": who.hub,
         },
@@ -163,8 +164,10 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             str(layout.hub_dir / "hub-secrets.json"), _json(hub_secrets), who.hub, who.hub, 0o600, True
         ),
         "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
-        "hub_sandbox": _sandbox(site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
-        "proxy_sandbox": _sandbox(site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub),
+        "hub_sandbox": _sandbox(config, site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
+        "proxy_sandbox": _sandbox(
+            config, site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub
+        ),
     }
     kept = homes_path(config, site)
     if kept is not None:
@@ -172,6 +175,22 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
     if site.supervision == "systemd":
         files["unit"] = File(str(layout.unit_file), _unit(config, site, environments[0]), root, root)
     return files
+
+
+def _hidden(config: Config, site: Site) -> list[str]:
+    """Host directories of which a server sees what is shown to it, and the hub nothing.
+
+    Mounts are among them, of all groups: what only some may have must not be found by the others under its own path.
+    """
+    parts = [*config.groups.values(), *config.users.values()]
+    hosts = [
+        mount.host
+        for mounts in (config.storage.mounts, *(part.storage.mounts for part in parts))
+        for mount in mounts or ()
+    ]
+    fixed = [host if "{" not in host else host.partition("{")[0].rpartition("/")[0] for host in hosts]
+    homes = homes_path(config, site)
+    return sorted({*sandbox.HIDDEN, str(site.layout.base), *([str(homes)] if homes else []), *fixed})
 
 
 def _text(path: Path | None) -> str | None:
@@ -222,7 +241,7 @@ def site_packages(site: Site) -> str:
     return f"lib/python{site.python_version}/site-packages"
 
 
-def _sandbox(site: Site, name: str, program: dict[str, Any], account: str, group: str) -> File:
+def _sandbox(config: Config, site: Site, name: str, program: dict[str, Any], account: str, group: str) -> File:
     """The specification of a confined process of the hub itself: see ``sandbox.py``."""
     layout = site.layout
     writable = program.pop("writable")
@@ -233,7 +252,8 @@ def _sandbox(site: Site, name: str, program: dict[str, Any], account: str, group
         spec.update(
             account=account,
             shared_group=group,
-            hide=[*sandbox.HIDDEN, str(layout.base)],
+            hide=_hidden(config, site),
+            hide_processes=True,
             scratch=[["/tmp", "64m"]],
             show=[[path, path, mode] for path, mode in shown],
         )

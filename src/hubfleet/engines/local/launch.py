@@ -41,7 +41,8 @@ START_LIMIT_S = 300.0
 _BEGINNING = "--- server started"
 """What begins a line in the log at every start, so that nobody takes an earlier server's words for this one's."""
 
-_SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")
+_SCRATCH = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock")
+"""Where everybody on a machine may write: each server gets its own."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Settings:
 
     ``environment``: the users' Python environment. ``interpreter``: the installation it was made from.
     ``homes``: None when homes are not kept. ``group``: id of the group that hub and proxy share, None when not
-    privileged.
+    privileged. ``hide``: host directories that nobody sees but through a mount.
     """
 
     layout: Layout
@@ -59,6 +60,7 @@ class Settings:
     homes: Path | None
     skeleton: Path | None
     group: int | None
+    hide: tuple[str, ...]
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -68,7 +70,8 @@ class Settings:
         layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
         group = grp.getgrnam(data["hub_account"]).gr_gid if data["hub_account"] else None
         environment, interpreter = Path(data["environment"]), Path(data["interpreter"])
-        return cls(layout, environment, interpreter, path("homes"), path("skeleton"), group)
+        hide = tuple(data["hide"])
+        return cls(layout, environment, interpreter, path("homes"), path("skeleton"), group, hide)
 
 
 class LocalLaunch:
@@ -192,16 +195,17 @@ class LocalLaunch:
             "gid": uid,
             "cgroups": cgroups,
             "umask": 0o022,
-            "hide": [*sandbox.HIDDEN, str(self._layout.base), "/run/user"],
-            "scratch": [[directory, room] for directory in (*_SCRATCH, private)],
+            "hide": [*self._settings.hide, "/run/user"],
+            "hide_processes": True,
+            "scratch": [[place, room] for place in (*(place for place in _SCRATCH if os.path.isdir(place)), private)],
             "show": [
                 [str(home), inside, True],
                 [str(self._settings.interpreter), str(self._settings.interpreter), False],
                 [str(self._settings.environment), str(self._settings.environment), False],
                 [str(self._layout.hub_socket.parent), str(self._layout.hub_socket.parent), False],
                 [str(socket.parent), str(socket.parent), True],
-                *([_source(mount), mount.container, mount.mode == "rw"] for mount in effective.mounts),
             ],
+            "mounts": [[_source(mount), mount.container, mount.mode == "rw"] for mount in effective.mounts],
             "identity": _identity_files(name, uid, inside),
         }
 
@@ -235,6 +239,7 @@ class LocalLaunch:
         return Stopped(None, self._why(record, None))
 
     def _why(self, record: Record, code: int | None) -> str:
+        # A cell that was ended for its memory leaves the server running; what ends that one later is another matter.
         if code in (None, -signal.SIGKILL) and self._cgroups.out_of_memory(record.id):
             return "it went over its memory limit and the system ended it"
         if code is None:

@@ -16,24 +16,29 @@ The specification's keys (all optional but ``argv``):
 ``remove``        files to remove first: sockets of an earlier life
 ``cgroups``       files to write the process id to
 ``hide``          directories replaced by empty read-only ones
-``show``          [[source, target, writable], ...] bind mounts, made after hiding
+``show``          [[source, target, writable], ...] bind mounts of directories, made after hiding
+``mounts``        the same, of directories in places where users may write
 ``scratch``       [[directory, size], ...] private temporary file systems, writable by everybody in this sandbox
 ``identity``      {"file": content}: private versions of files such as /etc/passwd
+``hide_processes``  a /proc without other people's processes, where the kernel allows one
 ``parent_death``  signal to get when the parent dies
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import grp
 import json
 import os
 import pwd
+import re
 import signal
 import sys
 from typing import Any, NoReturn
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 4096, 8192, 16384, 1 << 18
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
 HIDDEN = ("/root", "/home", "/srv", "/mnt", "/media")
 """Where people keep files; what a process may see of them is shown explicitly."""
@@ -54,41 +59,97 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
     _call(_libc.mount(*arguments), f"mount {kind or 'bind'} {source} on {target}")
 
 
-def _bind(source: str, target: str, writable: bool) -> None:
-    if os.path.isdir(source):
-        os.makedirs(target, mode=0o755, exist_ok=True)
-    elif not os.path.exists(target):
-        with open(target, "x"):
-            os.chmod(target, 0o644)
-    _mount(source, target, "", MS_BIND | MS_REC)
-    flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | (0 if writable else MS_RDONLY)
-    _mount("none", target, "", flags)
+def _open_source(path: str) -> int:
+    """Raises OSError if the way there leads elsewhere: a user has put a link since the launcher looked."""
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    if os.readlink(f"/proc/self/fd/{descriptor}") != path:
+        raise OSError(f"{path} has become a link to another place")
+    return descriptor
+
+
+def _open_place(path: str) -> int:
+    """The directory to mount on, made where it is missing.
+
+    No link is followed: it may lie in a home, whose owner could have put one there to make root write elsewhere.
+    """
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    for name in path.strip("/").split("/"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=here)
+        try:
+            inner = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+        except OSError as error:
+            raise OSError(f"{path} is needed for a mount, but {name} in it is not a directory") from error
+        os.close(here)
+        here = inner
+    return here
+
+
+def _move(source: str, target: str, writable: bool) -> None:
+    place = _open_place(target)
+    _mount(source, f"/proc/self/fd/{place}", "", MS_MOVE)
+    os.close(place)
+    _restrict(target, writable)
+    for mounted in _mounts_below(target):
+        _restrict(mounted, writable)
+
+
+def _restrict(target: str, writable: bool) -> None:
+    _mount("none", target, "", MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | (0 if writable else MS_RDONLY))
+
+
+def _mounts_below(path: str) -> list[str]:
+    """What is mounted inside a directory; it comes along with it, but not the flags."""
+    with open("/proc/self/mountinfo") as file:
+        fields = [line.split()[4] for line in file]
+    places = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field) for field in fields]
+    return [place for place in places if place.startswith(f"{path}/")]
+
+
+def _outermost(directories: list[str]) -> list[str]:
+    """Those that are there and in none of the others: inside a hidden one there is nothing left to hide."""
+    found = {os.path.realpath(directory) for directory in directories if os.path.isdir(directory)}
+    return sorted(one for one in found if not any(one.startswith(f"{other}/") for other in found))
 
 
 def _mount_namespace(spec: dict[str, Any]) -> None:
     _call(_libc.unshare(CLONE_NEWNS | CLONE_NEWIPC), "unshare")
     _mount("none", "/", "", MS_REC | MS_PRIVATE)
     # Sources are opened before anything is hidden, for a home may lie inside a directory that is about to vanish.
-    shown = [(os.open(source, os.O_PATH), target, writable) for source, target, writable in spec.get("show", [])]
-    hidden = [directory for directory in spec.get("hide", []) if os.path.isdir(directory)]
+    opened = [(os.open(source, os.O_PATH), target, writable) for source, target, writable in spec.get("show", [])]
+    opened += [(_open_source(source), target, writable) for source, target, writable in spec.get("mounts", [])]
+    sources = {os.readlink(f"/proc/self/fd/{descriptor}") for descriptor, _, _ in opened}
+    # Then they wait in a directory that is to be hidden anyway, for they may be about to be hidden themselves.
+    hidden = sorted(_outermost(spec["hide"]), key=lambda directory: directory in sources)
+    shown = []
     for directory in hidden:
         _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
+        while opened:
+            descriptor, target, writable = opened.pop()
+            waiting = f"{hidden[0]}/.{descriptor}"
+            os.mkdir(waiting)
+            _mount(f"/proc/self/fd/{descriptor}", waiting, "", MS_BIND | MS_REC)
+            os.close(descriptor)
+            shown.insert(0, (waiting, target, writable))
     for directory, size in spec.get("scratch", []):
         os.makedirs(directory, exist_ok=True)
         _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
-    for descriptor, target, writable in shown:
-        _bind(f"/proc/self/fd/{descriptor}", target, writable)
-        os.close(descriptor)
+    # The system's own links (/home -> /var/home) are followed now, before anything of a user's is in sight.
+    for waiting, target, writable in [(waiting, os.path.realpath(target), mode) for waiting, target, mode in shown]:
+        _move(waiting, target, writable)
+        os.rmdir(waiting)
     for name, content in spec.get("identity", {}).items():
         source = f"/tmp/.{os.path.basename(name)}"
         with open(source, "w") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o644)
-        _bind(source, name, False)
+        _mount(source, name, "", MS_BIND)
+        _restrict(name, False)
         os.unlink(source)
     for directory in hidden:
         _mount("none", directory, "", MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_RDONLY)
-    _hide_other_processes()
+    if spec.get("hide_processes"):
+        _hide_other_processes()
 
 
 def _hide_other_processes() -> None:

@@ -26,7 +26,8 @@ def uid_for(table: Path, hub: str, system_name: str) -> int:
     """
     table.parent.mkdir(parents=True, exist_ok=True)
     # The lock is a file of its own, for the table is replaced, and a lock on a replaced file guards nothing.
-    with open(table.with_suffix(".lock"), "w") as lock:
+    # Nobody else may open it: whoever can, can hold it.
+    with open(table.with_suffix(".lock"), "w", opener=_private) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known: dict[str, int] = json.loads(table.read_text()) if table.exists() else {}
         key = f"{hub}/{system_name}"
@@ -46,10 +47,14 @@ def _next_free(table: Path, known: dict[str, int]) -> int:
     return number
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _replace(table: Path, known: dict[str, int]) -> None:
     """Write beside and rename: a full disk or a crash leaves the old table."""
     beside = table.with_suffix(".new")
-    with open(beside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+    with open(beside, "w", opener=_private) as file:
         json.dump(known, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
