@@ -121,7 +121,7 @@ def _mount_namespace(spec: dict[str, Any]) -> None:
     sources = {os.readlink(f"/proc/self/fd/{descriptor}") for descriptor, _, _ in opened}
     # Then they wait in a directory that is to be hidden anyway, for they may be about to be hidden themselves.
     hidden = sorted(_outermost(spec["hide"]), key=lambda directory: directory in sources)
-    shown = []
+    shown: list[tuple[str, str, bool]] = []
     for directory in hidden:
         _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
         while opened:
@@ -139,8 +139,8 @@ def _mount_namespace(spec: dict[str, Any]) -> None:
         _move(waiting, target, writable)
         os.rmdir(waiting)
     for name, content in spec.get("identity", {}).items():
-        source = f"/tmp/.{os.path.basename(name)}"
-        with open(source, "w") as file:
+        source = f"{hidden[0]}/.{os.path.basename(name)}"  # nobody but root can have put anything there
+        with open(source, "x") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o644)
         _mount(source, name, "", MS_BIND)
