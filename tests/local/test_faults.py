@@ -179,7 +179,8 @@ def homes(fragile: Fragile) -> Iterator[SmallDisk]:
         ("notebook", 300_000, 4_000_000, 1_000_000),  # does not fit by far
         ("notebook", 300_000, 310_000, 200_000),  # not even a copy of the old one fits
         ("notebook", 2_000, 9_000, 0),
-        ("file", 2_000, 7_700, 4096),  # so small that only the last flush notices
+        # so small that only the last flush notices; how much of what is free can be had differs
+        *(("file", 2_000, 7_700, leave) for leave in range(3_072, 7_169, 1_024)),
     ],
 )
 def test_what_does_not_fit_leaves_the_old_one(
