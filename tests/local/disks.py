@@ -31,7 +31,7 @@ class SmallDisk:
     def fill(self, leave: int = 0) -> None:
         """Take all the space but ``leave`` bytes."""
         with open(self.place / "ballast", "ab") as ballast:
-            for piece in (1 << 16, 1 << 12):
+            for piece in (1 << 16, 1 << 10):
                 while self.free - leave >= piece:
                     ballast.write(b"x" * piece)
                     ballast.flush()

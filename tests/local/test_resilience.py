@@ -20,7 +20,7 @@ from harness import PASSWORD, Person, RunningHub, await_that, free_port
 import needs
 from hubfleet.logfiles import KEEP, LIMIT_BYTES
 
-pytestmark = [needs.root()]
+pytestmark = [needs.root(), pytest.mark.timeout(600)]  # the first test makes the hub
 
 SETTINGS = "login: {password: file}\n"
 BACK_LIMIT_S = 60.0  # a loaded machine; what was measured is printed

@@ -47,10 +47,11 @@ def test_a_sound_or_missing_database_is_fit(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_locked_one_is_left_alone_and_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["EXCLUSIVE", "IMMEDIATE"])
+def test_a_locked_one_is_left_alone_and_named(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(preflight, "LOCK_PATIENCE_S", 0.1)
     holder = sqlite3.connect(path)
-    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute(f"BEGIN {kind}")
     with pytest.raises(Unfit, match=f"another program holds the database. End that program .see: fuser {path}"):
         check_database(path)
     holder.rollback()

@@ -107,13 +107,13 @@ def test_an_operator_does_not_wait_for_the_pause(site: Site) -> None:
     program = site.folder / "program"
     site.want("a", str(program))
     site.start()
-    soon(lambda: "again in 3.2 s" in site.said("supervisor"), 30)
+    soon(lambda: "again in 6.4 s" in site.said("supervisor"), 30)
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
     began = time.monotonic()
     site.tell(signal.SIGHUP)
     site.running("a")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5  # of the pause of 6.4
 
 
 def test_a_changed_process_is_replaced_and_others_are_left_alone(site: Site) -> None:
