@@ -66,7 +66,7 @@ def test_the_page_of_files_says_what_is_made() -> None:
     text = (REPOSITORY / "docs/reference/files.md").read_text()
     table = text.partition("## What `up` makes")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(/[^`]*)` \| (\S+):(\S+) \| (\d+) \|", table, re.MULTILINE)
-    accounts = {"hub": "hubfleet-physics101", "proxy": "hubfleet-physics101-p", "root": "root"}
+    accounts = {"hub": "hubfleet-physics101", "proxy": "hubproxy-physics101", "root": "root"}
     told = {path: (accounts[owner], accounts[group], int(mode, 8)) for path, owner, group, mode in rows}
     assert told == {item.path: (item.owner, item.group, item.mode) for item in made}
 
@@ -75,6 +75,7 @@ def _everything() -> tuple[Resource, ...]:
     config = default_config("physics101")
     site = Site(
         layout=Layout("physics101", Path("/var/lib/hubfleet"), privileged=True),
+        account="root",
         python="/usr/bin/python3",
         python_version="3.11",
         interpreter=Path("/usr"),

@@ -73,7 +73,7 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
         Directory(str(layout.logs), root, root, 0o700),
         Directory(str(layout.logs / "servers"), root, root, 0o700),
         # Possibly below /tmp, where somebody else could have made it first: the owner is checked in any case.
-        Directory(str(layout.run), site.account, "", passable),
+        Directory(str(layout.run), site.account, root, passable),
         Directory(str(layout.hub_socket.parent), who.hub, who.hub, 0o755 if root else 0o700),
         # The group sticks to what is made inside, so that the hub can speak to the proxy's socket.
         Directory(str(layout.proxy_socket.parent), who.proxy, who.hub, 0o2710 if root else 0o700),
