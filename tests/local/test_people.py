@@ -136,6 +136,7 @@ def test_a_block_catches_a_server_that_is_just_starting(hub: RunningHub) -> None
     person = hub.person(newcomer(hub).name)
     assert person.api("POST", f"/users/{person.name}/server", json={}).status_code in (201, 202)
     hub.run("users", "block", person.name)
+    assert hub.admin().api("GET", f"/users/{person.name}").json()["servers"] == {}
     assert person.name not in [server["user"] for server in hub.status()["servers"]]
 
 
