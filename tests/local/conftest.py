@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningHub
+from harness import APPROVAL, RunningHub
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +89,22 @@ def profiles_hub(running_profiles_hub: RunningHub, hub_logs: list[Path]) -> Runn
     hub_logs.append(running_profiles_hub.logs)
     running_profiles_hub.await_answer()
     return running_profiles_hub
+
+
+@pytest.fixture(scope="session")
+def running_approval_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
+    hub = new_hub(APPROVAL)
+    hub.up()
+    return hub
+
+
+@pytest.fixture
+def approval_hub(running_approval_hub: RunningHub, hub_logs: list[Path]) -> Iterator[RunningHub]:
+    """A hub where admins approve and nothing is kept. A test may change its settings: the next finds it as it was."""
+    hub = running_approval_hub
+    hub_logs.append(hub.logs)
+    hub.await_answer()
+    yield hub
+    if hub.settings != APPROVAL:
+        hub.write(APPROVAL)
+        hub.up()

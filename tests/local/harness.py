@@ -22,6 +22,7 @@ import websocket
 
 Answer = TypeVar("Answer")
 PASSWORD = "correct-horse-battery"
+APPROVAL = "login: {signup: approval, admins: [admin]}\nstorage: {homes: none}\n"
 
 
 def quote(name: str) -> str:
