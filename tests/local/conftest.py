@@ -12,7 +12,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness", "cells", "disks")
 
-from harness import CommandLines, RunningHub  # noqa: E402
+from harness import APPROVAL, CommandLines, RunningHub  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -141,3 +141,22 @@ def strict_hub(new_hub: Callable[[str], RunningHub], mounts: Path) -> RunningHub
         hub.up()
     hub.seen, hub.mounts = watch.seen, mounts
     return hub
+
+
+@pytest.fixture(scope="session")
+def running_approval_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
+    hub = new_hub(APPROVAL)
+    hub.up()
+    return hub
+
+
+@pytest.fixture
+def approval_hub(running_approval_hub: RunningHub, hub_logs: list[Path]) -> Iterator[RunningHub]:
+    """A hub where admins approve and nothing is kept. A test may change its settings: the next finds it as it was."""
+    hub = running_approval_hub
+    hub_logs.append(hub.logs)
+    hub.await_answer()
+    yield hub
+    if hub.settings != APPROVAL:
+        hub.write(APPROVAL)
+        hub.up()

@@ -28,6 +28,7 @@ from hubfleet.layout import Layout
 
 Answer = TypeVar("Answer")
 PASSWORD = "correct-horse-battery"
+APPROVAL = "login: {signup: approval, admins: [admin]}\nstorage: {homes: none}\n"
 
 
 def quote(name: str) -> str:

@@ -101,21 +101,6 @@ def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
     assert [fault for one in windows for fault in one.faults] == []
 
 
-@pytest.fixture(scope="module")
-def made_bare_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
-    hub = new_hub("login: {signup: approval, admins: [admin]}\nstorage: {homes: none}\n")
-    hub.up()
-    return hub
-
-
-@pytest.fixture
-def bare_hub(made_bare_hub: RunningHub, hub_logs: list[Path]) -> RunningHub:
-    """A hub where admins approve and nothing is kept."""
-    hub_logs.append(made_bare_hub.logs)
-    made_bare_hub.await_answer()
-    return made_bare_hub
-
-
 def run_cell(page: Page, code: str) -> None:
     """Type code into the notebook's last cell and run it."""
     page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
@@ -329,6 +314,7 @@ def test_the_admins_pages(hub: RunningHub, window: Callable[[RunningHub], Window
     page.goto(f"{hub.url}/hub/admin")
     row = page.locator("tr", has=page.get_by_text("ward", exact=True)).first
     expect(row).to_be_visible()
+    expect(page.get_by_role("button", name="Shutdown Hub")).to_be_hidden()  # the operator of the machine does that
     row.get_by_role("button", name="Start Server").click()
     await_that("the server runs", lambda: ward.servers().get("", {}).get("ready"), 90)
     page.reload()
@@ -350,9 +336,9 @@ def test_the_admins_pages(hub: RunningHub, window: Callable[[RunningHub], Window
     assert "added-by-hand" in [user["name"] for user in hub.status()["users"]]
 
 
-def test_an_admin_approves_and_blocks(bare_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+def test_an_admin_approves_and_blocks(approval_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
     kept = "Files are not kept on this hub: download what you need before you stop your server."
-    hers, admins = window(bare_hub), window(bare_hub)
+    hers, admins = window(approval_hub), window(approval_hub)
     page = hers.open("/hub/signup")
     expect(page.get_by_text("an administrator has to approve you")).to_be_visible()
     hers.picture("signup-approval")
@@ -369,7 +355,7 @@ def test_an_admin_approves_and_blocks(bare_hub: RunningHub, window: Callable[[Ru
     expect(page.get_by_role("alert")).to_contain_text("an administrator has to approve you first")
     hers.picture("login-not-approved")
 
-    page = admins.log_in("admin", bare_hub.password("admin_password.admin"))
+    page = admins.log_in("admin", approval_hub.password("admin_password.admin"))
     admins.open("/hub/home")
     page.get_by_role("link", name="People").click()
     admins.no_wider_than_a_phone()
@@ -392,13 +378,13 @@ def test_an_admin_approves_and_blocks(bare_hub: RunningHub, window: Callable[[Ru
 
     admins.page.get_by_role("button", name="Block greta").click()
     expect(admins.page.get_by_role("button", name="Approve greta")).to_be_visible()
-    assert "greta" not in [server["user"] for server in bare_hub.status()["servers"]]
+    assert "greta" not in [server["user"] for server in approval_hub.status()["servers"]]
     hers.open("/hub/home")
     expect(hers.page).to_have_url(re.compile("/hub/login"))
 
 
-def test_the_page_while_the_hub_is_away(bare_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
-    hub = bare_hub
+def test_the_page_while_the_hub_is_away(approval_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    hub = approval_hub
     his = window(hub)
     supervisor = psutil.Process(hub.pid("hub")).parent()
     assert supervisor is not None

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
-from harness import PASSWORD, Person, RunningHub, await_that
+from harness import APPROVAL, PASSWORD, Person, RunningHub, await_that
 
 CLASS = "login: {password: file, admins: [admin, second]%s}\nstorage: {homes: none}\n"
-APPROVAL = "login: {signup: approval, admins: [admin]%s}\nstorage: {homes: none}\n"
-
-
-@pytest.fixture(scope="module")
-def made_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
-    hub = new_hub(APPROVAL % "")
-    hub.up()
-    return hub
-
-
-@pytest.fixture
-def own_hub(made_hub: RunningHub, hub_logs: list[Path]) -> RunningHub:
-    """A hub where an admin approves, and whose settings a test may change: the next test gets it as it was."""
-    hub_logs.append(made_hub.logs)
-    configure(made_hub, APPROVAL % "")
-    return made_hub
+APPROVAL_WITH = APPROVAL.replace("[admin]", "[admin]%s")
 
 
 def configure(hub: RunningHub, settings: str) -> None:
@@ -62,45 +46,45 @@ def test_wrong_class_password_signs_nobody_up(hub: RunningHub) -> None:
     assert person.log_in().status_code == 302
 
 
-def test_a_newcomer_waits_for_approval_and_is_told_so(own_hub: RunningHub) -> None:
+def test_a_newcomer_waits_for_approval_and_is_told_so(approval_hub: RunningHub) -> None:
     for approve in ("page", "command"):
-        person = newcomer(own_hub)
+        person = newcomer(approval_hub)
         assert "has to approve you" in person.sign_up().text
         answer = person.log_in()
         assert answer.status_code == 403
         assert "an administrator has to approve you first" in answer.text
-        assert listed(own_hub)[person.name] is False
+        assert listed(approval_hub)[person.name] is False
         if approve == "page":
-            assert own_hub.admin().form("people", {"name": person.name, "action": "approve"}).status_code == 302
+            assert approval_hub.admin().form("people", {"name": person.name, "action": "approve"}).status_code == 302
         else:
-            own_hub.run("users", "approve", person.name)
+            approval_hub.run("users", "approve", person.name)
         assert person.log_in().status_code == 302
-        assert listed(own_hub)[person.name] is True
+        assert listed(approval_hub)[person.name] is True
 
 
-def test_a_place_on_the_list_is_no_approval(own_hub: RunningHub) -> None:
-    expected, stranger = newcomer(own_hub), newcomer(own_hub)
-    configure(own_hub, APPROVAL % f", allow: {{users: [{expected.name}]}}")
+def test_a_place_on_the_list_is_no_approval(approval_hub: RunningHub) -> None:
+    expected, stranger = newcomer(approval_hub), newcomer(approval_hub)
+    configure(approval_hub, APPROVAL_WITH % f", allow: {{users: [{expected.name}]}}")
     assert "not on this hub&#39;s list" in stranger.sign_up().text
-    assert stranger.name not in listed(own_hub)
+    assert stranger.name not in listed(approval_hub)
     assert "has to approve you" in expected.sign_up().text
     assert expected.log_in().status_code == 403
-    own_hub.run("users", "approve", expected.name)
+    approval_hub.run("users", "approve", expected.name)
     assert expected.log_in().status_code == 302
 
 
-def test_who_is_taken_off_the_list_is_refused(own_hub: RunningHub) -> None:
-    kept, removed = newcomer(own_hub), newcomer(own_hub)
-    configure(own_hub, CLASS % f", allow: {{users: [{kept.name}, {removed.name}]}}")
-    class_password = own_hub.password("class_password")
+def test_who_is_taken_off_the_list_is_refused(approval_hub: RunningHub) -> None:
+    kept, removed = newcomer(approval_hub), newcomer(approval_hub)
+    configure(approval_hub, CLASS % f", allow: {{users: [{kept.name}, {removed.name}]}}")
+    class_password = approval_hub.password("class_password")
     for person in (kept, removed):
         assert person.sign_up(class_password).status_code == 200
         assert person.log_in().status_code == 302
-    configure(own_hub, CLASS % f", allow: {{users: [{kept.name}]}}")
+    configure(approval_hub, CLASS % f", allow: {{users: [{kept.name}]}}")
     assert kept.api("GET", "/user").status_code == 200
     assert kept.log_in().status_code == 302
     # Neither the session, nor the token, nor the password is good for anything now.
-    page = removed.session.get(f"{own_hub.url}/hub/home", allow_redirects=False)
+    page = removed.session.get(f"{approval_hub.url}/hub/home", allow_redirects=False)
     assert (page.status_code, page.headers["Location"].partition("?")[0]) == (302, "/hub/login")
     assert removed.api("GET", "/user").status_code == 403
     assert removed.api("POST", f"/users/{removed.name}/server", json={}).status_code == 403
@@ -136,6 +120,7 @@ def test_a_block_catches_a_server_that_is_just_starting(hub: RunningHub) -> None
     person = hub.person(newcomer(hub).name)
     assert person.api("POST", f"/users/{person.name}/server", json={}).status_code in (201, 202)
     hub.run("users", "block", person.name)
+    assert hub.admin().api("GET", f"/users/{person.name}").json()["servers"] == {}
     assert person.name not in [server["user"] for server in hub.status()["servers"]]
 
 
@@ -235,7 +220,7 @@ def test_somebody_an_admin_added_and_deleted_is_gone_as_well(hub: RunningHub) ->
     assert "This user name is taken" in late.sign_up(hub.password("class_password")).text
 
 
-@pytest.mark.parametrize("name", ["ada.lovelace@example.edu", "zoë", "学生", "Grace.H", "o'neil+x"])
+@pytest.mark.parametrize("name", ["Ada.Lovelace@example.edu", "学生", "o'neil+x"])
 def test_names_of_all_kinds_get_a_home_and_a_server(hub: RunningHub, name: str) -> None:
     person = Person(hub, name, PASSWORD)
     assert person.sign_up(hub.password("class_password")).status_code == 200
@@ -320,7 +305,7 @@ def test_an_admin_opens_nobodys_server_and_becomes_nobody(hub: RunningHub) -> No
         assert answer.status_code == 404, page
     model = admin.api("GET", f"/users/{person.name}").json()
     assert "auth_state" not in model or model["auth_state"] is None
-    assert "state" not in model["servers"][""]
+    assert model["servers"][""]["state"].keys() == {"launched", "server_name", "stop_after_idle"}
     assert not hub.admin().api("GET", "/user").json()["admin"]
     assert person.log_in().status_code == 302
     person.stop()
@@ -342,15 +327,15 @@ def test_ordinary_people_manage_nobody(hub: RunningHub) -> None:
     assert other.log_in().status_code == 302
 
 
-def test_an_admin_taken_out_of_the_file_is_none(own_hub: RunningHub) -> None:
-    configure(own_hub, CLASS % "")
-    second = own_hub.admin("second")
+def test_an_admin_taken_out_of_the_file_is_none(approval_hub: RunningHub) -> None:
+    configure(approval_hub, CLASS % "")
+    second = approval_hub.admin("second")
     assert second.api("GET", "/users").status_code == 200
-    configure(own_hub, CLASS.replace("admin, second", "admin") % "")
+    configure(approval_hub, CLASS.replace("admin, second", "admin") % "")
     assert second.api("GET", "/users").status_code == 403
     assert second.api("GET", "/user").json()["roles"] == ["user"]
     assert second.form("people", {"name": "admin", "action": "block"}).status_code == 403
-    assert own_hub.admin().api("GET", "/users").status_code == 200
+    assert approval_hub.admin().api("GET", "/users").status_code == 200
 
 
 def test_the_people_page_refuses_a_form_from_elsewhere(hub: RunningHub) -> None:

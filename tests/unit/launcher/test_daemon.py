@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import pytest
 
 from hubfleet.config import default_config
+from hubfleet.engines.local.home import HOMES_MARKER
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.layout import Layout
 from hubfleet.unixhttp import Refused, request
@@ -60,6 +61,7 @@ class Site:
         self.process: subprocess.Popen[bytes] | None = None
         for folder in (self.layout.launcher_socket.parent, self.layout.servers_run, self.records, self.layout.homes):
             folder.mkdir(parents=True)
+        (self.layout.homes / HOMES_MARKER).touch()
         (self.environment / "lib" / "python3" / "site-packages" / "hubfleet_singleuser").mkdir(parents=True)
         self.program.parent.mkdir()
         self.program.write_text(PROGRAM)
@@ -69,7 +71,7 @@ class Site:
         settings = {
             **common,
             "config": default_config().dump(),
-            "engine": {**common, **paths, "skeleton": None},
+            "engine": {**common, **paths, "skeleton": None, "hide": []},
         }
         (base / "launcher.json").write_text(json.dumps(settings))
 
