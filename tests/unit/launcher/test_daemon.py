@@ -103,6 +103,10 @@ class Site:
         last: dict[str, Any] = json.loads(answer.splitlines()[-1])
         return last
 
+    def stop_all(self) -> None:
+        for user in self.users():
+            self.ask("POST", "/v1/stop", {"user": user})
+
     @contextmanager
     def asking(self, body: Any) -> Iterator[http.client.HTTPConnection]:
         """Ask for a server; the one who asks is gone at the end of the block."""
@@ -145,7 +149,7 @@ def site(site_of_module: Site) -> Iterator[Site]:
     yield site
     if site.process and site.process.poll() is not None:
         site.start()
-    site.ask("POST", "/v1/stop-all", {})
+    site.stop_all()
     site.program.write_text(PROGRAM)
     site.program.chmod(0o755)
     for path in site.records.iterdir():
@@ -214,7 +218,7 @@ def test_a_reused_process_id_is_not_taken_for_the_server(site: Site) -> None:
         site.start()
         soon(lambda: site.users() == ["ada"])
         assert [site.status(name)["state"] for name in ("eve", "eva")] == ["stopped", "stopped"]
-        site.ask("POST", "/v1/stop-all", {})
+        site.stop_all()
         assert bystander.poll() is None
     finally:
         bystander.kill()
@@ -261,12 +265,27 @@ def test_a_second_start_replaces_the_first(site: Site) -> None:
     assert site.users() == ["ada"]
 
 
-def test_a_start_goes_on_when_the_one_who_asked_is_gone(site: Site) -> None:
+def test_a_server_that_nobody_waits_for_any_more_is_stopped_again(site: Site) -> None:
     site.program.write_text(PROGRAM.replace("with socket", "time.sleep(1)\nwith socket"))
     with site.asking({"user": "ada"}):
         soon(lambda: site.ask("GET", "/v1/servers")["starting"])
-    soon(lambda: site.users() == ["ada"])
-    assert site.status("ada") == {"state": "running"}
+        begun = site.handle("ada")
+        assert begun.alive()
+    soon(lambda: not begun.alive())
+    soon(lambda: site.status("ada")["state"] == "stopped")
+    assert site.users() == []
+
+
+def test_a_server_that_was_being_started_when_the_launcher_died_is_stopped(site: Site) -> None:
+    site.program.write_text(PROGRAM.replace("with socket", "time.sleep(30)\nwith socket"))
+    with site.asking({"user": "ada"}):
+        soon(lambda: (site.records / "ada.json").exists())
+        begun = site.handle("ada")
+        site.end(signal.SIGKILL)
+    assert begun.alive()
+    site.start()
+    assert not begun.alive()
+    assert site.users() == []
 
 
 @pytest.mark.parametrize(
