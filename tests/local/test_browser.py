@@ -102,9 +102,13 @@ def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
 
 
 def run_cell(page: Page, code: str) -> None:
-    """Type code into the notebook's last cell and run it."""
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+    """Type code into the notebook's last cell and run it, as soon as the kernel is there."""
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator").first
+    expect(indicator).to_have_attribute("data-status", "idle", timeout=SLOW_MS)
+    cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").last
+    cell.click()
     page.keyboard.insert_text(code)
+    expect(cell).to_contain_text(code.partition("\n")[0])
     page.keyboard.press("Shift+Enter")
 
 
