@@ -93,10 +93,16 @@ class Person:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"token {self.token}"}
 
+    @property
+    def xsrf(self) -> str:
+        """The hub's token against forms from elsewhere; a server has one of its own."""
+        found = [cookie for cookie in self.session.cookies if cookie.name == "_xsrf" and cookie.path == "/hub/"]
+        return found[-1].value or ""
+
     def form(self, page: str, data: dict[str, str]) -> requests.Response:
         """Open one of the hub's pages and send its form."""
         self.session.get(f"{self.hub.url}/hub/{page}")
-        xsrf = [cookie.value or "" for cookie in self.session.cookies if cookie.name == "_xsrf"][-1]
+        xsrf = self.xsrf
         return self.session.post(f"{self.hub.url}/hub/{page}", data={**data, "_xsrf": xsrf}, allow_redirects=False)
 
     def sign_up(self, class_password: str | None = None) -> requests.Response:
@@ -110,7 +116,7 @@ class Person:
         answer = self.form("login", {"username": self.name, "password": self.password})
         if answer.status_code == 302:
             self.session.get(f"{self.hub.url}/hub/home")
-            xsrf = [cookie.value or "" for cookie in self.session.cookies if cookie.name == "_xsrf"][-1]
+            xsrf = self.xsrf
             made = self.session.post(
                 f"{self.hub.url}/hub/api/users/{quote(self.name)}/tokens",
                 headers={"X-XSRFToken": xsrf, "Referer": f"{self.hub.url}/hub/home"},

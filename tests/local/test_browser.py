@@ -102,9 +102,15 @@ def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
 
 
 def run_cell(page: Page, code: str) -> None:
-    """Type code into the notebook's last cell and run it."""
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+    """Type code into the notebook's last cell and run it, as soon as the kernel is there."""
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator").first
+    expect(indicator).to_have_attribute("data-status", "idle", timeout=SLOW_MS)
+    cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").last
+    cell.click()
+    expect(page.locator(".jp-Notebook .cm-editor.cm-focused")).to_be_visible()
+    expect(page.get_by_text("Mode: Edit")).to_be_visible()  # what is typed before is lost
     page.keyboard.insert_text(code)
+    expect(cell).to_contain_text(code.partition("\n")[0])
     page.keyboard.press("Shift+Enter")
 
 
@@ -296,6 +302,7 @@ def test_the_start_page_offers_what_is_mine(profiles_hub: RunningHub, window: Ca
     page.get_by_label("server name").fill("second")
     hers.picture("home-named-servers")
     page.get_by_role("button", name="Add New Server").click()
+    page.locator("#start-second").click()
     page.wait_for_url("**/hub/spawn/tina/second")
     page.get_by_role("button", name="Start").click()
     page.wait_for_url("**/user/tina/second/lab**")
