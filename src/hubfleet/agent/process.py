@@ -25,9 +25,12 @@ _attached: list[subprocess.Popen[bytes]] = []
 
 
 def observe(process: Process) -> Observed | None:
-    """See Handler."""
+    """See Handler. The supervisor starts all that it finds at once: "running" is said of what answers only."""
     status = _status(process)
-    return None if status is None else {"fingerprint": status.fingerprint, "state": status.state}
+    if status is None:
+        return None
+    silent = status.state == "running" and process.ready and not _answers(process.ready)
+    return {"fingerprint": status.fingerprint, "state": "starting" if silent else status.state}
 
 
 def _status(process: Process) -> ProcessStatus | None:

@@ -23,7 +23,7 @@ class Process(Resource):
     impact:      what users notice of a restart.
     unit:        systemd unit that runs the supervisor; empty: hubfleet starts it itself.
     attached:    the supervisor ends with the command that started it. Says how, not what: no part of the comparison.
-    Observed keys: fingerprint, state (see `supervisor.spec.ProcessStatus`).
+    Observed keys: fingerprint, state (see `supervisor.spec.ProcessStatus`; "starting": runs, but does not answer).
     """
 
     kind: ClassVar[str] = "process"
@@ -60,4 +60,6 @@ class Process(Resource):
             return Change(self, "start", ("not running",))
         if observed["fingerprint"] != self.fingerprint:
             return Change(self, "restart", ("what it runs or reads at start has changed",), self.impact)
+        if observed["state"] == "starting":
+            return Change(self, "start", ("it does not answer yet",))
         return None

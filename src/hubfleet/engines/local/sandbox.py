@@ -121,7 +121,7 @@ def _mount_namespace(spec: dict[str, Any]) -> None:
     sources = {os.readlink(f"/proc/self/fd/{descriptor}") for descriptor, _, _ in opened}
     # Then they wait in a directory that is to be hidden anyway, for they may be about to be hidden themselves.
     hidden = sorted(_outermost(spec["hide"]), key=lambda directory: directory in sources)
-    shown = []
+    shown: list[tuple[str, str, bool]] = []
     for directory in hidden:
         _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
         while opened:
