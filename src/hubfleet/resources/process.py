@@ -54,6 +54,10 @@ class Process(Resource):
         parts = [self.argv, sorted(self.environment.items()), self.depends, self.log]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
+    def steady(self, observed: Observed | None) -> Observed | None:
+        """See Resource. Nothing: the supervisor starts and restarts by itself, and a step is the same either way."""
+        return {}
+
     def diff(self, observed: Observed | None) -> Change | None:
         """See Resource."""
         if observed is None:
