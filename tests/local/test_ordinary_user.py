@@ -35,7 +35,8 @@ def account(base: Path) -> Iterator[str]:
         subprocess.run(["chown", "-R", f"{name}:", home], check=True)
         yield name
     finally:
-        subprocess.run(["userdel", name], check=True)
+        # Refused while another program changes the accounts, or a process of this one is about to end.
+        await_that("the account is gone", lambda: subprocess.run(["userdel", name]).returncode in (0, 6), 60)
         shutil.rmtree(home, ignore_errors=True)
 
 

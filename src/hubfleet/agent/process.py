@@ -26,7 +26,7 @@ _attached: list[subprocess.Popen[bytes]] = []
 
 
 def observe(process: Process) -> Observed | None:
-    """See Handler."""
+    """See Handler. The supervisor starts all that it finds at once: "running" is said of what answers only."""
     status = _status(process)
     if status is None:
         return None
