@@ -111,7 +111,16 @@ def run_cell(page: Page, code: str) -> None:
     expect(page.get_by_text("Mode: Edit")).to_be_visible()  # what is typed before is lost
     page.keyboard.insert_text(code)
     expect(cell).to_contain_text(code.partition("\n")[0])
-    page.keyboard.press("Shift+Enter")
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    prompt = cells.nth(cells.count() - 1).locator(".jp-InputArea-prompt")
+    for _ in range(5):  # a page that is still loading may miss a key
+        page.keyboard.press("Shift+Enter")
+        try:
+            expect(prompt).not_to_have_text("[ ]:", timeout=4000)
+            return
+        except AssertionError:
+            cell.click()
+    raise AssertionError(f"the cell does not run: {code}")
 
 
 def labelled(page: Page) -> None:

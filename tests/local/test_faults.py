@@ -65,7 +65,7 @@ class Fragile:
         """What to kill it at: all steps but most of the directories, and the middle of an environment's making."""
         step = _STEP.match(line)
         if step:
-            few = "create directory" in line and not line.rstrip().endswith("/generations")
+            few = "create directory" in line and not line.rstrip().endswith("/environments")
             return None if few else step[1]
         return "build" if "packages for users" in line else None
 
@@ -195,7 +195,7 @@ def test_what_does_not_fit_leaves_the_old_one(
     assert refused.status_code == 500
     # the second is how Jupyter puts it when its own list of trusted notebooks cannot be written
     assert re.search("No space left on device|disk is full", refused.json()["message"])
-    assert kernel.run("print(2)") == "2\n"
+    assert kernel.run("print(2)").startswith("2\n")  # IPython may add that its own history has no room
     homes.relieve()
     assert save(ada, new, kind).status_code == 200
     assert len(path.read_bytes()) >= new

@@ -18,6 +18,7 @@ from hubfleet.checks import Finding, run_checks
 from hubfleet.config import Config, Secrets, default_config, generate_password, load
 from hubfleet.config.document import read_document
 from hubfleet.config.load import NAMES
+from hubfleet.config.secrets import write_private
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
 from hubfleet.errors import CheckError
@@ -189,12 +190,12 @@ def _origin(layout: Layout) -> str:
 
 def save_choices(deployment: Deployment) -> None:
     """Remember from which file the hub is deployed, and remember (or forget) what the command line chose instead."""
-    (deployment.layout.state / "origin").write_text(f"{deployment.file_path}\n")
+    write_private(deployment.layout.state / "origin", f"{deployment.file_path}\n")
     path = deployment.layout.state / "overrides.json"
     if not deployment.overrides:
         path.unlink(missing_ok=True)
         return
-    path.write_text(json.dumps({**deployment.overrides, "instead_of": deployment.file_port}) + "\n")
+    write_private(path, json.dumps({**deployment.overrides, "instead_of": deployment.file_port}) + "\n")
 
 
 def _supervision(layout: Layout, detach: bool) -> Supervision:
