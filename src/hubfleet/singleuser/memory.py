@@ -28,7 +28,7 @@ class Ended:
     def __init__(self) -> None:
         self._files = _group()
         self._last: tuple[str, float] = ("", 0.0)
-        self._known = self._count()
+        self._known = self._seen = self._count()
 
     def _count(self) -> int:
         if self._files is None:
@@ -37,14 +37,18 @@ class Ended:
         return int(counts.get("oom_kill", 0))
 
     def look(self) -> None:
-        """Take note of what has been ended so far: it was no kernel that has just died."""
-        self._known = self._count()
+        """Take note, every now and then. What was there at the look before was no kernel that has just died.
+
+        Jupyter notices a death seconds later, so what the latest look has seen may still be one.
+        """
+        self._known, self._seen = self._seen, self._count()
 
     def for_memory(self, kernel: str) -> bool:
         """Whether a kernel that has just died died of it. Every page that shows the kernel may ask."""
         count, now = self._count(), time.monotonic()
         if count > self._known:
-            self._known, self._last = count, (kernel, now)
+            self._known = self._seen = count
+            self._last = (kernel, now)
         return self._last[0] == kernel and now - self._last[1] < SAME_DEATH_S
 
     @property
