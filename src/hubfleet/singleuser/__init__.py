@@ -36,11 +36,9 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    from hubfleet_singleuser.memory import ended
     from tornado.ioloop import PeriodicCallback
 
     def look() -> None:
-        ended.look()
         if busy(server):
             server.web_app.settings["last_activity_times"]["hubfleet_busy"] = datetime.now(timezone.utc)
 
