@@ -51,7 +51,7 @@ def only_for(uids: frozenset[int]) -> Any:
         try:
             return await handler(request)
         except (BadRequest, json.JSONDecodeError) as error:
-            return web.json_response({"error": str(error)}, status=400)
+            return web.json_response({"error": str(error), "refused": True}, status=400)
 
     return check
 
