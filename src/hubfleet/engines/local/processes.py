@@ -10,22 +10,9 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-
-def boot_id() -> str:
-    """Changes with every boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _start_time(pid: int) -> int | None:
-    """Clock ticks between boot and the start of the process; None when there is none, or only its zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+from hubfleet.supervisor.spec import identity
 
 
 def _settle(future: asyncio.Future[None]) -> None:
@@ -44,7 +31,7 @@ class ProcessHandle:
     @classmethod
     def of(cls, pid: int) -> ProcessHandle:
         """The handle of a process that exists now; one that has just ended gets a handle that is not alive."""
-        return cls(pid, _start_time(pid) or -1, boot_id())
+        return cls(pid, *(identity(pid) or (-1, "")))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ProcessHandle:
@@ -55,7 +42,7 @@ class ProcessHandle:
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        return _start_time(self.pid) == self.start and self.boot == boot_id()
+        return identity(self.pid) == (self.start, self.boot)
 
     def open(self) -> int | None:
         """A descriptor that becomes readable when the process ends; None when it has ended. The caller closes it."""
