@@ -105,21 +105,21 @@ def run_cell(page: Page, code: str) -> None:
     """Type code into the notebook's last cell and run it, as soon as the kernel is there."""
     indicator = page.locator(".jp-Notebook-ExecutionIndicator").first
     expect(indicator).to_have_attribute("data-status", "idle", timeout=SLOW_MS)
-    cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").last
-    cell.click()
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    cell = cells.nth(cells.count() - 1)  # fixed: a run adds another cell below
+    text = cell.locator(".cm-content")
+    text.click()
     expect(page.locator(".jp-Notebook .cm-editor.cm-focused")).to_be_visible()
     expect(page.get_by_text("Mode: Edit")).to_be_visible()  # what is typed before is lost
     page.keyboard.insert_text(code)
-    expect(cell).to_contain_text(code.partition("\n")[0])
-    cells = page.locator(".jp-Notebook .jp-CodeCell")
-    prompt = cells.nth(cells.count() - 1).locator(".jp-InputArea-prompt")
-    for _ in range(5):  # a page that is still loading may miss a key
+    expect(text).to_contain_text(code.partition("\n")[0])
+    for _ in range(10):  # JupyterLab shows "idle", and runs nothing, while its kernel is still connecting
         page.keyboard.press("Shift+Enter")
         try:
-            expect(prompt).not_to_have_text("[ ]:", timeout=4000)
+            expect(cell.locator(".jp-InputArea-prompt")).not_to_have_text("[ ]:", timeout=4000)
             return
         except AssertionError:
-            cell.click()
+            text.click()
     raise AssertionError(f"the cell does not run: {code}")
 
 
