@@ -59,7 +59,7 @@ def test_sound_copies_of_the_database_are_made_while_the_hub_runs(hub: RunningHu
     old = set(directory.glob("jupyterhub.sqlite.good-*"))
     for copy in old:
         os.utime(copy, (0, 0))  # as if it were from long ago
-    new = await_that("a copy", lambda: set(directory.glob("jupyterhub.sqlite.good-*")) - old, 60).pop()
+    new = await_that("a copy", lambda: set(directory.glob("jupyterhub.sqlite.good-*")) - old, 120).pop()
     with closing(sqlite3.connect(f"file:{new}?mode=ro", uri=True)) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert copy.execute("SELECT name FROM users WHERE name = ?", (person.name,)).fetchall() == [(person.name,)]

@@ -64,7 +64,7 @@ def block(context: typer.Context, name: Name) -> None:
 
 
 def reset_password(context: typer.Context, name: Name) -> None:
-    """Give somebody a new password and show it once. Who is blocked stays so.
+    """Give somebody a new password and show it once. Somebody blocked stays blocked.
 
     Example: hubfleet users reset-password ada
     """

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hubfleet.hub.settings import HubSettings
@@ -23,7 +23,7 @@ log = logging.getLogger("hubfleet.hub")
 
 LOCK_PATIENCE_S = 5.0
 COPIES = 3
-COPY_EVERY_S, LOOK_EVERY_S = 3600, 10
+COPY_EVERY_S, LOOK_EVERY_S = 3600, 30
 MIN_FREE_BYTES = 1024 * 1024
 
 
@@ -103,9 +103,10 @@ def keep_copies(path: Path) -> None:
     def look() -> None:
         while True:
             time.sleep(LOOK_EVERY_S)
-            newest = max((copy.stat().st_mtime for copy in _copies(path)), default=0.0)
-            if time.time() - newest >= COPY_EVERY_S:
-                keep_copy(path)
+            with suppress(OSError):  # such as a copy that somebody removes at this moment
+                newest = max((copy.stat().st_mtime for copy in _copies(path)), default=0.0)
+                if time.time() - newest >= COPY_EVERY_S:
+                    keep_copy(path)
 
     threading.Thread(target=look, name="copies of the database", daemon=True).start()
 
