@@ -53,7 +53,7 @@ def _engine(config: Config, site: Site) -> Iterator[Finding]:
     if not problems:
         yield Finding("ok", f"engine {config.engine} can do what the configuration asks for")
     if site.layout.privileged:
-        yield Finding("ok", "started by root: each user gets an own account number and sees only own files")
+        yield Finding("ok", "started by root: each user gets an own user id and sees only own files")
     else:
         yield Finding("note", "started without root: people on this hub are not isolated from each other")
 

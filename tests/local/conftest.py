@@ -40,9 +40,9 @@ def new_hub(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 
 @pytest.fixture(scope="session")
 def shared_hub(new_hub: Callable[[str], RunningHub]) -> RunningHub:
-    """One running hub with a class password, for tests that leave it as it was."""
+    """One running hub with a class password, for tests that leave it as it was; `told` is what its `up` said."""
     hub = new_hub("")
-    hub.up()
+    hub.told = hub.up()
     return hub
 
 

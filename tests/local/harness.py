@@ -250,6 +250,7 @@ class RunningHub:
         self.url = f"http://127.0.0.1:{self.port}"
         folder.mkdir(parents=True, exist_ok=True)
         self.seen: frozenset[str] = frozenset()
+        self.told = ""
         self.mounts = Path()
         self.python = Path(sys.executable)
         self.settings = settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def test_who_is_taken_off_the_list_is_refused(approval_hub: RunningHub) -> None:
     for person in (kept, removed):
         assert person.sign_up(class_password).status_code == 200
         assert person.log_in().status_code == 302
-    configure(approval_hub, CLASS % f", allow: {{users: [{kept.name}]}}")
+        assert person.start()[-1]["ready"]
+    approval_hub.write(CLASS % f", allow: {{users: [{kept.name}]}}")
+    told = approval_hub.up()
+    assert "It keeps running. See: hubfleet status" in told
+    approval_hub.await_answer()
     assert kept.api("GET", "/user").status_code == 200
     assert kept.log_in().status_code == 302
     # Neither the session, nor the token, nor the password is good for anything now.
@@ -91,6 +96,15 @@ def test_who_is_taken_off_the_list_is_refused(approval_hub: RunningHub) -> None:
     answer = removed.log_in()
     assert answer.status_code == 403
     assert "your name is not on this hub&#39;s list" in answer.text
+    # The server goes on until the operator, who is told of it, stops it.
+    assert {entry["user"] for entry in approval_hub.status()["servers"]} == {kept.name, removed.name}
+    assert f"{removed.name} (may not enter)" in approval_hub.run("status").stdout
+    assert (listed(approval_hub)[kept.name], listed(approval_hub)[removed.name]) == (True, False)
+    named = re.findall(r"(\S+) may not enter any more, but has a running server. To stop it: hubfleet (.*)", told)
+    assert [name for name, _ in named] == [removed.name]
+    approval_hub.run(*named[0][1].split())
+    assert {entry["user"] for entry in approval_hub.status()["servers"]} == {kept.name}
+    kept.stop()
 
 
 @pytest.mark.parametrize("way", ["page", "command"])
@@ -201,6 +215,13 @@ def test_a_deleted_persons_name_and_home_go_to_nobody(hub: RunningHub) -> None:
         answer = admin.api("PATCH", f"/users/{other.name}", json={"name": new})
         assert answer.status_code == 400
         assert "Names cannot be changed" in answer.json()["message"]
+    # Admins see why the name is there, and can do nothing with it.
+    said = {entry["name"]: entry["removed"] for entry in json.loads(hub.run("users", "--json").stdout)["users"]}
+    assert (said[owner.name], said[other.name]) == (True, False)
+    page = admin.session.get(f"{hub.url}/hub/people").text
+    assert f'aria-label="Block {other.name}"' in page
+    assert f'aria-label="Approve {owner.name}"' not in page
+    assert "removed; the name stays with its files" in page
     # An admin who adds the name again opens nothing either; only the operator of the machine can.
     assert admin.api("POST", f"/users/{owner.name}").status_code == 201
     assert thief.log_in().status_code == 403

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+
 import nbformat
-from harness import RunningHub
+import pytest
+import websocket
+from harness import RunningHub, await_that
 from jupyter_kernel_client import JupyterKernelClient
+
+import hubfleet
 
 
 def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
@@ -12,12 +21,49 @@ def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
     events = ada.start()
     assert events[-1]["ready"], events
     assert "Starting the server" in [event["message"] for event in events]
-    assert ada.kernel().run("print(6 * 7)") == "42\n"
+    kernel = ada.kernel()
+    assert kernel.run("print(6 * 7)") == "42\n"
+    # A token counts in the header, and not in the address, where logs and histories keep it.
+    channels = f"{hub.url.replace('http', 'ws')}/user/ada/api/kernels/{kernel.id}/channels"
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        websocket.create_connection(f"{channels}?token={ada.token}", timeout=60)
+    websocket.create_connection(channels, header=[f"Authorization: token {ada.token}"], timeout=60).close()
     status = hub.status()
     assert (status["hub"], status["state"], status["url"]) == (hub.name, "running", hub.url)
+    assert (status["version"], status["generation"]) == (hubfleet.__version__, 1)
     assert "ada" in [entry["user"] for entry in status["servers"]]
     assert "ada" in [entry["name"] for entry in status["users"]]
     ada.stop()
+
+
+def test_up_tells_how_to_log_in_and_where_things_are_once(hub: RunningHub) -> None:
+    passwords = [hub.password(name) for name in ("admin_password.admin", "class_password")]
+    for words in (
+        f"Hub {hub.name} is ready: {hub.url}",
+        f"Log in as admin with password {passwords[0]}",
+        f"Others sign up at {hub.url}/hub/signup with class password {passwords[1]}",
+        "kept in hubfleet.secrets.yaml (readable by you only)",
+        f"Homes: {hub.state / 'homes'}",
+        f"Database, settings, logs: {hub.state}",
+        "It keeps running.",
+    ):
+        assert words in hub.told
+    again = hub.up()
+    assert f"Hub {hub.name} is at {hub.url}" in again
+    assert not [password for password in passwords if password in again]
+
+
+def test_sound_copies_of_the_database_are_made_while_the_hub_runs(hub: RunningHub) -> None:
+    person = hub.person(f"copied-{secrets.token_hex(4)}")
+    directory, running = hub.state / "hub", hub.pid("hub")
+    old = set(directory.glob("jupyterhub.sqlite.good-*"))
+    for copy in old:
+        os.utime(copy, (0, 0))  # as if it were from long ago
+    new = await_that("a copy", lambda: set(directory.glob("jupyterhub.sqlite.good-*")) - old, 120).pop()
+    with closing(sqlite3.connect(f"file:{new}?mode=ro", uri=True)) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT name FROM users WHERE name = ?", (person.name,)).fetchall() == [(person.name,)]
+    assert hub.pid("hub") == running
 
 
 def test_a_second_plan_is_empty(hub: RunningHub) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hubfleet.checks import failures
-from hubfleet.cli.console import say
+from hubfleet.cli.console import as_typed, say
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.errors import CheckError
 
@@ -33,7 +33,7 @@ def check(
     else:
         for finding in findings:
             mark, style = MARKS[finding.level]
-            say(f"{mark}  {finding.text}", style if finding.level == "problem" else "")
+            say(f"{mark}  {as_typed(finding.text)}", style if finding.level == "problem" else "")
     bad = failures(findings)
     if bad:
         raise CheckError(f"{len(bad)} of {len(findings)} checks found a problem", state="Nothing was changed")

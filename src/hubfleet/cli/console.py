@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console, RenderableType
@@ -51,6 +55,28 @@ def say(text: str = "", style: str = "") -> None:
     What would steer the terminal (a user's log may hold anything) is shown as a question mark.
     """
     out.print(Text("".join(char if char.isprintable() or char in "\n\t" else "?" for char in text), style=style))
+
+
+_given: list[str] = []
+_COMMAND = re.compile(r"(?<![\w/.-])hubfleet (?=(init|check|plan|up|status|logs|users|explain|down)\b)")
+
+
+def remember(words: Sequence[str]) -> None:
+    """Take the options before the command (`-c FILE -H NAME`) into every command that `as_typed` tells."""
+    _given[:] = words
+
+
+def as_typed(text: str) -> str:
+    """The text, with each "hubfleet COMMAND" in it as it has to be typed here."""
+    return _COMMAND.sub(lambda _: shlex.join([*program(), *_given]) + " ", text)
+
+
+def program() -> list[str]:
+    """How hubfleet is called from here: by its name where that is on the path, else by where it is."""
+    called = Path(sys.argv[0])
+    if called.name != "hubfleet" or shutil.which("hubfleet") == str(called):
+        return ["hubfleet"]
+    return [os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)]
 
 
 def show(lines: Iterable[Line]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import time
@@ -12,8 +11,8 @@ from typing import Annotated
 import typer
 
 from hubfleet import agent
-from hubfleet.cli.console import ask, counted, say
-from hubfleet.cli.deployment import Deployment, Options, open_deployment
+from hubfleet.cli.console import as_typed, ask, counted, say
+from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.servers import running_servers, stop_servers
 from hubfleet.errors import ApplyError, CancelledError_
 from hubfleet.supervisor.spec import SupervisorStatus
@@ -46,13 +45,7 @@ def down(
     with agent.hold(deployment.layout.state):
         stopped = stop_everything(deployment)
     say(f"Stopped, with {counted(stopped, 'running server')}. Files stay in {deployment.layout.state}.")
-    options: Options = context.obj
-    words = [
-        "hubfleet",
-        *(["-c", str(options.config)] if options.config else []),
-        *(["-H", options.hub] if options.hub else []),
-    ]
-    say(f"Come back with: {shlex.join(words)} up{'' if deployment.supervision == 'attached' else ' --detach'}")
+    say(as_typed(f"Come back with: hubfleet up{'' if deployment.supervision == 'attached' else ' --detach'}"))
 
 
 def stop_everything(deployment: Deployment) -> int:

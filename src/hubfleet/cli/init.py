@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hubfleet.cli.console import say
+from hubfleet.cli.console import as_typed, say
 from hubfleet.config import starter_text, valid_hub
 from hubfleet.config.default import DEFAULT_NAME
 from hubfleet.config.load import NAMES
@@ -27,4 +27,4 @@ def init(
         if present.exists():
             raise ConfigError(f"{present} is already there", state="It was left as it is", remedy="hubfleet check")
     path.write_text(starter_text(valid_hub(hub)))
-    say(f"Wrote {path}. Next: edit it if you like, then `hubfleet plan` and `hubfleet up`.")
+    say(as_typed(f"Wrote {path}. Next: edit it if you like, then `hubfleet plan` and `hubfleet up`."))

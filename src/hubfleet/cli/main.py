@@ -11,7 +11,7 @@ import typer
 
 import hubfleet
 from hubfleet.cli import check, down, explain, init, logs, plan, schema, status, up, users
-from hubfleet.cli.console import err, say
+from hubfleet.cli.console import as_typed, err, remember, say
 from hubfleet.cli.deployment import Options
 from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, HubfleetError
 
@@ -66,6 +66,7 @@ def options(
     Example: hubfleet up
     """
     context.obj = Options(config, hub, debug)
+    remember([*(["-c", str(config)] if config else []), *(["-H", hub] if hub else [])])
 
 
 for name, command in (
@@ -95,7 +96,7 @@ def run() -> None:
     except HubfleetError as error:
         if debug:
             traceback.print_exc()
-        err.print(str(error), style="red", markup=False)
+        err.print(as_typed(str(error)), style="red", markup=False)
         sys.exit(error.exit_code)
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:

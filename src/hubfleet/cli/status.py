@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 import hubfleet
-from hubfleet.cli.console import counted, draw, out, say, table
+from hubfleet.cli.console import as_typed, counted, draw, out, say, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.servers import running_servers
 from hubfleet.cli.talk import ask_launcher, entrance_problem, people
@@ -114,15 +114,21 @@ def _picture(found: dict[str, Any]) -> RenderableType:
         Text.assemble((found["hub"], "bold"), "  ", (found["state"], colour), f"  {found['url']}"),
         Text(f"hubfleet {found['version']}, generation {found['generation']}", style="dim"),
     ]
-    parts += [Text(problem, style="yellow") for problem in found["problems"]]
+    parts += [Text(as_typed(problem), style="yellow") for problem in found["problems"]]
     if found["state"] == "stopped":
-        return Group(*parts, Text("Start it with: hubfleet up"))
+        return Group(*parts, Text(as_typed("Start it with: hubfleet up")))
     processes = table("process", "state", "since", "restarts")
     for name, entry in found["processes"].items():
         processes.add_row(name, entry["state"], _ago(entry["since"]), str(entry["restarts"]))
+    may_not = {entry["name"] for entry in found["users"] if not entry["approved"]}
     servers = table("server of", "name", "profile", "running for")
     for entry in found["servers"]:
-        servers.add_row(entry["user"], entry["server"] or "default", entry["profile"] or "", _ago(entry["started"]))
+        servers.add_row(
+            entry["user"] + (" (may not enter)" if entry["user"] in may_not else ""),
+            entry["server"] or "default",
+            entry["profile"] or "",
+            _ago(entry["started"]),
+        )
     # There is always somebody, if only an admin: no names means that nobody could be asked.
     accounts = counted(len(found["users"]), "account") if found["users"] else "accounts not known now"
     people_line = f"{accounts}, {counted(len(found['servers']), 'running server')}"

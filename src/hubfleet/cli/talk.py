@@ -57,7 +57,9 @@ def _running(deployment: Deployment) -> None:
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:
     """Everybody the hub knows: name, whether they may enter, whether they are an admin, their running servers."""
-    signed_up = {entry["name"]: entry["approved"] for entry in ask_hub(deployment, "GET", "/hubfleet/people")["people"]}
+    login = deployment.config.login
+    listed = {*login.allow.users, *login.admins} if login.allow else None
+    signed_up = {entry["name"]: entry for entry in ask_hub(deployment, "GET", "/hubfleet/people")["people"]}
     known: dict[str, dict[str, Any]] = {}
     offset, page = 0, 200
     while True:
@@ -69,8 +71,9 @@ def people(deployment: Deployment) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "approved": signed_up.get(name, False),
-            "admin": name in deployment.config.login.admins,
+            "approved": signed_up.get(name, {}).get("approved", False) and (listed is None or name in listed),
+            "removed": signed_up.get(name, {}).get("removed", False),
+            "admin": name in login.admins,
             "servers": sorted(known.get(name, {}).get("servers", {})),
             "last_activity": known.get(name, {}).get("last_activity"),
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -16,10 +15,10 @@ import typer
 
 from hubfleet import agent
 from hubfleet.checks import failures
-from hubfleet.cli.console import ask, counted, out, report, say, show
+from hubfleet.cli.console import as_typed, ask, counted, out, program, report, say, show
 from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stop_everything
-from hubfleet.cli.talk import entrance_problem
+from hubfleet.cli.talk import entrance_problem, people
 from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ApplyError, CancelledError_, CheckError
@@ -67,7 +66,7 @@ def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
         return
     show(plan_lines(plan))
     if not ask("Do this?"):
-        raise CancelledError_("not done", state="Nothing was changed", remedy="hubfleet up --yes")
+        raise CancelledError_("not done", state="Nothing was changed", remedy=f"{_same_command()} --yes")
 
 
 def _make_state(deployment: Deployment) -> None:
@@ -113,7 +112,8 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
     if detach and deployment.supervision == "attached":
         say("note: the hub runs in front of a terminal. To detach it: Ctrl-C there, then this command again.", "blue")
     if plan.empty:
-        say(f"Nothing to change. Hub {plan.hub} is at {deployment.url}")
+        say(f"Hub {plan.hub} is at {deployment.url}")
+        _tell_of_servers_left(deployment)
         return
     say()
     say(f"Hub {plan.hub} is ready: {deployment.url}", "bold green")
@@ -124,7 +124,8 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
     if "class_password" in new:
         say(f"  Others sign up at {deployment.url}/hub/signup with class password {new['class_password']}")
     if deployment.config.login.signup:
-        say(f"  Others sign up at {deployment.url}/hub/signup; let them in with: hubfleet users approve NAME")
+        remedy = as_typed("hubfleet users approve NAME")
+        say(f"  Others sign up at {deployment.url}/hub/signup; let them in with: {remedy}")
     if new:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:
@@ -133,6 +134,18 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
     kept = (homes.path or deployment.layout.homes) if homes else None
     say(f"  Homes: {kept}" if kept else "  Homes are not kept.", "dim")
     say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
+    if deployment.supervision != "attached":
+        say(as_typed("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down"), "dim")
+    _tell_of_servers_left(deployment)
+
+
+def _tell_of_servers_left(deployment: Deployment) -> None:
+    """Name those whose server goes on although they may not enter: nothing is lost to a slip in the file."""
+    for entry in people(deployment) if deployment.config.login.allow else []:
+        if entry["servers"] and not entry["approved"]:
+            name = entry["name"]
+            remedy = as_typed(f"hubfleet users block {name}")
+            say(f"  {name} may not enter any more, but has a running server. To stop it: {remedy}", "yellow")
 
 
 def _stay(deployment: Deployment) -> None:
@@ -158,11 +171,4 @@ def _same_command() -> str:
     if "MAKELEVEL" in os.environ:
         port = sys.argv[sys.argv.index("--port") + 1] if "--port" in sys.argv else ""
         return f"make up PORT={port}" if port else "make up"
-    program = Path(sys.argv[0])
-    if program.name == "__main__.py":
-        words = [sys.executable, "-m", "hubfleet"]
-    elif shutil.which(program.name) == str(program):
-        words = [program.name]
-    else:
-        words = [os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)]
-    return shlex.join([*words, *sys.argv[1:]])
+    return shlex.join([*program(), *sys.argv[1:]])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hubfleet.cli.console import draw, say, table
+from hubfleet.cli.console import as_typed, draw, say, table
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.talk import ask_hub, people
 from hubfleet.config import valid_user
@@ -39,6 +39,7 @@ def listing(
     shown = table("name", "may enter", "servers", "home")
     for entry in found:
         role = "yes, admin" if entry["admin"] else "yes" if entry["approved"] else "no"
+        role += ", removed" if entry["removed"] else ""
         servers = ", ".join(name or "default" for name in entry["servers"])
         shown.add_row(entry["name"], role, servers, entry["home"] or "not kept")
     draw(shown)
@@ -59,11 +60,11 @@ def block(context: typer.Context, name: Name) -> None:
     Example: hubfleet users block ada
     """
     _act(open_deployment(context.obj), name, "block")
-    say(f"{name} is locked out and has no running server. Undo: hubfleet users approve {name}")
+    say(as_typed(f"{name} is locked out and has no running server. Undo: hubfleet users approve {name}"))
 
 
 def reset_password(context: typer.Context, name: Name) -> None:
-    """Give somebody a new password, show it once, and let them in.
+    """Give somebody a new password and show it once. Somebody blocked stays blocked.
 
     Example: hubfleet users reset-password ada
     """

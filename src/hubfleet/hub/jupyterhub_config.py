@@ -1,6 +1,9 @@
 """The whole of JupyterHub's configuration: it says what `hub.json` says."""
 
 from hubfleet.hub.configure import configure
+from hubfleet.hub.preflight import keep_copies
 from hubfleet.hub.settings import HubSettings
 
-configure(get_config(), HubSettings.read())  # type: ignore[name-defined]  # noqa: F821
+settings = HubSettings.read()
+configure(get_config(), settings)  # type: ignore[name-defined]  # noqa: F821
+keep_copies(settings.layout.database)

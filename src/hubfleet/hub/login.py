@@ -31,6 +31,7 @@ from hubfleet.names import valid_login
 MINIMUM_PASSWORD = 8
 MAXIMUM_PASSWORD_BYTES = 72  # what bcrypt takes
 TRIES, PAUSE_S = 10, 60
+REMOVED = b"!"  # ends the password's hash of somebody who was deleted: no password's hash does, so none is right
 
 
 class PeopleAuthenticator(NativeAuthenticator):
@@ -152,6 +153,8 @@ class PeopleAuthenticator(NativeAuthenticator):
         JupyterHub stops the default server of somebody it deletes; the named ones are stopped here.
         """
         self._set_account(user.name, secrets.token_urlsafe(32), authorized=False)
+        self.get_user(user.name).password += REMOVED
+        self.db.commit()
         for name, spawner in user.spawners.items():
             if spawner.active:
                 await user.stop(name)
@@ -221,6 +224,11 @@ async def block(handler: Any, name: str) -> bool:
     return True
 
 
+def removed(info: UserInfo) -> bool:
+    """Whether somebody was deleted: the name stays, so that nobody inherits the home."""
+    return bool(info.password.endswith(REMOVED))
+
+
 class PeoplePage(LocalBase):
     """Who has signed up; admins approve and block here. Changes are POSTs with JupyterHub's cross-site check."""
 
@@ -228,7 +236,8 @@ class PeoplePage(LocalBase):
     @needs_scope("admin:users")
     async def get(self) -> None:
         people = sorted(UserInfo.all_users(self.db), key=lambda info: (info.is_authorized, info.username))
-        self.finish(await self.render_template("people.html", people=people, me=self.current_user.name))
+        me = self.current_user.name
+        self.finish(await self.render_template("people.html", people=people, removed=removed, me=me))
 
     @needs_scope("admin:users")
     async def post(self) -> None:
@@ -254,7 +263,10 @@ class PeopleAPI(APIHandler):
 
     @needs_scope("admin:users")
     async def get(self) -> None:
-        people = [{"name": info.username, "approved": bool(info.is_authorized)} for info in UserInfo.all_users(self.db)]
+        people = [
+            {"name": info.username, "approved": bool(info.is_authorized), "removed": removed(info)}
+            for info in UserInfo.all_users(self.db)
+        ]
         self.write({"people": people})
 
     @needs_scope("admin:users")

@@ -1,8 +1,8 @@
 """Run the hub, but not on a database that would make things worse: ``python -m hubfleet.hub.preflight``.
 
-Before JupyterHub starts, its database is checked and, when sound, copied; the last three sound copies are kept. A
-damaged, locked or unwritable one stops the start with one line that says what to do. The supervisor tries again by
-itself.
+Before JupyterHub starts, its database is checked and, when sound, copied, and again every hour while it runs; the last
+three sound copies are kept. A damaged, locked or unwritable one stops the start with one line that says what to do. The
+supervisor tries again by itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import os
 import shutil
 import sqlite3
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hubfleet.hub.settings import HubSettings
@@ -22,6 +23,7 @@ log = logging.getLogger("hubfleet.hub")
 
 LOCK_PATIENCE_S = 5.0
 COPIES = 3
+COPY_EVERY_S, LOOK_EVERY_S = 3600, 30
 MIN_FREE_BYTES = 1024 * 1024
 
 
@@ -81,10 +83,11 @@ def keep_copy(path: Path) -> None:
     partial = path.with_name(f".{path.name}.copying")
     try:
         partial.unlink(missing_ok=True)
-        with sqlite3.connect(path) as source, sqlite3.connect(partial) as copy:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
             source.backup(copy)
-        source.close()
-        copy.close()
+            answer = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if answer != "ok":
+            raise sqlite3.DatabaseError(answer)
         partial.chmod(0o600)
         os.replace(partial, target)
     except (sqlite3.Error, OSError) as error:
@@ -92,6 +95,20 @@ def keep_copy(path: Path) -> None:
         log.warning("no copy of the database was made: %s", error)
     for old in _copies(path)[COPIES:]:
         old.unlink()
+
+
+def keep_copies(path: Path) -> None:
+    """Have a copy made whenever the newest is an hour old, beside what this process does, until it ends."""
+
+    def look() -> None:
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            with suppress(OSError):  # such as a copy that somebody removes at this moment
+                newest = max((copy.stat().st_mtime for copy in _copies(path)), default=0.0)
+                if time.time() - newest >= COPY_EVERY_S:
+                    keep_copy(path)
+
+    threading.Thread(target=look, name="copies of the database", daemon=True).start()
 
 
 def main() -> None:

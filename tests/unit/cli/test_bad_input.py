@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import needs
-from command import Done, run
+from command import Done, environment, run
 
 WRONG_INPUT, NOT_HERE, NOT_RUNNING, SAID_NO = 2, 3, 6, 7
 CPU_LIMIT_S = 2.5  # half of it is Python's own start; the sum is wall time on an idle machine
@@ -62,7 +66,10 @@ ARGUMENTS = {
     "logs of a user like a path": (["logs", "../../x"], "Try: "),
     "a profile that is none": (["explain", "ada", "--profile", "huge"], "no profile `huge` for ada"),
     "another hub": (["-H", "chemistry", "check"], "-H physics101"),
-    "a file that is not there": (["-c", "none.yaml", "check"], "none.yaml not found. Try: run `hubfleet init`"),
+    "a file that is not there": (
+        ["-c", "none.yaml", "check"],
+        "none.yaml not found. Try: run `hubfleet -c none.yaml init`",
+    ),
     "a name that is none": (["-c", "new.yaml", "init", "--name", "My Hub"], "`My Hub` is not a hub name"),
     "a file that is there": (["init"], "hubfleet.yaml is already there. It was left as it is. Try: hubfleet check"),
 }
@@ -177,3 +184,21 @@ def test_a_port_that_the_proxy_may_not_open(tmp_path: Path) -> None:
     (tmp_path / "hubfleet.yaml").write_text(f"{LOGIN}listen: {{port: 1}}\n")
     done = run(tmp_path, "up", "--yes")
     assert_refused(done, NOT_HERE, tmp_path, "port 1: the proxy runs without privileges", "Try: listen: {port: 8000}")
+
+
+def test_a_command_that_is_told_can_be_typed(tmp_path: Path) -> None:
+    (tmp_path / "my class.yaml").write_text("defaults: {login: {password: file}}\nhubs: {a: {}, b: {}}\n")
+    program = Path(sys.executable).with_name("hubfleet")
+    on_path = {**environment(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    elsewhere = {**environment(tmp_path), "PATH": "/usr/bin:/bin"}
+    for variables, called in ((on_path, "hubfleet"), (elsewhere, str(program))):
+        for command, more in (("users", ""), ("status", ""), ("up", " --yes")):
+            typed = [called, "-c", "my class.yaml", "-H", "b", command]
+            done = subprocess.run(
+                typed, cwd=tmp_path, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
+            told = re.search("(?:Try|Start it with): (.*)", done.stdout + done.stderr)
+            assert told, done
+            assert told[1] == f"{called} -c 'my class.yaml' -H b up{more}"
+            harmless = shlex.split(told[1].replace(f"up{more}", "plan"))
+            assert subprocess.run(harmless, cwd=tmp_path, env=variables, capture_output=True).returncode == 0

@@ -115,3 +115,13 @@ def test_the_last_copies_are_kept_and_they_are_whole(path: Path) -> None:
     assert people(copies[-1]) == 5000
     assert copies[-1].stat().st_mode & 0o777 == 0o600
     assert not list(path.parent.glob(".*"))
+
+
+def test_a_damaged_one_is_no_sound_copy(path: Path) -> None:
+    keep_copy(path)
+    sound = list(path.parent.glob("*.good-*"))
+    os.rename(sound[0], path.with_name("jupyterhub.sqlite.good-20200101T000000"))
+    damage(path)
+    keep_copy(path)
+    assert [copy.name for copy in path.parent.glob("*.good-*")] == ["jupyterhub.sqlite.good-20200101T000000"]
+    assert not list(path.parent.glob(".*"))
