@@ -125,8 +125,7 @@ def _disk(site: Site) -> Iterator[Finding]:
     text = f"{free / 1024**3:.1f} GB free for {site.layout.state}"
     if free < NEEDED_BYTES and not site.layout.environments.exists():
         yield Finding(
-            "problem",
-            f"{text}; the environments need about {NEEDED_BYTES // 1024**3} GB. Try: free some space",
+            "problem", f"{text}; the environments need about {NEEDED_BYTES // 1024**3} GB. Try: free some space"
         )
     else:
         yield Finding("ok", text)
@@ -160,6 +159,5 @@ def _mounts(config: Config) -> Iterator[Finding]:
                 where = config.where(setting)
                 start = f"{where}: " if where else ""
                 yield Finding(
-                    "problem",
-                    f"{start}{path} is missing on this machine. Try: create it, or remove the mount",
+                    "problem", f"{start}{path} is missing on this machine. Try: create it, or remove the mount"
                 )

@@ -128,14 +128,7 @@ class _Build:
     def _tool(self, what: str, command: list[str], cwd: Path | None = None) -> None:
         path = f"{self.path}/bin:{self.environ.get('PATH', os.defpath)}"
         environ = {**self.environ, "PATH": path}
-        run_tool(
-            what,
-            command,
-            progress=self.progress,
-            cwd=str(cwd or self.path),
-            environ=environ,
-            holding=[self.lock],
-        )
+        run_tool(what, command, progress=self.progress, cwd=str(cwd or self.path), environ=environ, holding=[self.lock])
 
     def _text(self, name: str, content: str) -> str:
         path = self.path / name

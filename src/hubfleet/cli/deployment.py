@@ -159,15 +159,7 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
     return Deployment(
-        config,
-        file,
-        secrets,
-        layout,
-        {**known, **new},
-        new,
-        overrides,
-        file_port,
-        _supervision(layout, detach),
+        config, file, secrets, layout, {**known, **new}, new, overrides, file_port, _supervision(layout, detach)
     )
 
 

@@ -21,10 +21,7 @@ from hubfleet.supervisor.spec import SupervisorStatus
 STOP_LIMIT_S = 60
 
 
-def down(
-    context: typer.Context,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def down(context: typer.Context, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Stop the hub and every user's server. Files, accounts and settings stay.
 
     Example: hubfleet down
@@ -36,8 +33,7 @@ def down(
         return
     if servers:
         say(
-            f"{counted(len(servers), 'running server')} will be stopped; what kernels hold in memory is lost:",
-            "yellow",
+            f"{counted(len(servers), 'running server')} will be stopped; what kernels hold in memory is lost:", "yellow"
         )
         for record in servers:
             say(f"  {record.user} {record.server}".rstrip())

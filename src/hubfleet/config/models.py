@@ -5,24 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    PlainSerializer,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PrivateAttr, model_validator
 
-from hubfleet.config.fields import (
-    Address,
-    BadValue,
-    Engine,
-    HubName,
-    Key,
-    PathBeside,
-    Port,
-    UserName,
-)
+from hubfleet.config.fields import Address, BadValue, Engine, HubName, Key, PathBeside, Port, UserName
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.paths import HomesPath, Mount, MountText
 from hubfleet.config.section import Section, setting
@@ -82,9 +67,7 @@ class Login(Section):
     """How users prove who they are: exactly one of `password` and `signup`."""
 
     password: Annotated[Literal["file"], BeforeValidator(_password)] | None = setting(
-        None,
-        "`file`: whoever knows the class password, which is in the secrets file, may choose a name.",
-        "file",
+        None, "`file`: whoever knows the class password, which is in the secrets file, may choose a name.", "file"
     )
     signup: Literal["approval"] | None = setting(
         None, "`approval`: users sign up with a password of their own; an admin lets them in.", "approval"
@@ -100,8 +83,7 @@ class Login(Section):
     def _one_way(self) -> Login:
         if self.password and self.signup:
             raise BadValue(
-                "`password` and `signup` exclude each other",
-                "keep one (in a hub that inherits it, `password: null`)",
+                "`password` and `signup` exclude each other", "keep one (in a hub that inherits it, `password: null`)"
             )
         if not self.password and not self.signup:
             raise BadValue("nobody could log in", "login: {password: file} or login: {signup: approval}")
@@ -199,10 +181,7 @@ class Config(Section):
         order = data.get("order", {})
         rest["groups"] = _sorted(rest.get("groups", {}), order.get("groups", []))
         servers = rest.get("servers", {})
-        rest["servers"] = {
-            **servers,
-            "profiles": _sorted(servers.get("profiles", {}), order.get("profiles", [])),
-        }
+        rest["servers"] = {**servers, "profiles": _sorted(servers.get("profiles", {}), order.get("profiles", []))}
         return cls.model_validate(rest)
 
 

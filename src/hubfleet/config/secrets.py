@@ -43,11 +43,7 @@ class Secrets:
     """
 
     def __init__(
-        self,
-        path: Path,
-        hub: str | None = None,
-        environ: Mapping[str, str] = os.environ,
-        timeout: float = 30.0,
+        self, path: Path, hub: str | None = None, environ: Mapping[str, str] = os.environ, timeout: float = 30.0
     ) -> None:
         self.path = path
         self._hub = hub

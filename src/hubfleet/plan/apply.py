@@ -71,11 +71,7 @@ def _failure(step: _Step, error: HubfleetError | OSError) -> ApplyError:
     if isinstance(error, HubfleetError):
         cause, state, remedy = error.what, error.state, error.remedy
     else:
-        cause, state, remedy = (
-            ": ".join(filter(None, [error.filename, error.strerror or str(error)])),
-            None,
-            None,
-        )
+        cause, state, remedy = ": ".join(filter(None, [error.filename, error.strerror or str(error)])), None, None
     done = step.number - 1
     counts = f"{done} of {step.total} steps are done and stay; {step.total - step.number} were not begun"
     return ApplyError(

@@ -42,13 +42,7 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     environments = _environments(config, site)
     files = _files(config, site, who, environments)
     processes = _processes(config, site, environments, files)
-    return (
-        *_accounts(config, who),
-        *_directories(config, site, who),
-        *environments,
-        *files.values(),
-        *processes,
-    )
+    return (*_accounts(config, who), *_directories(config, site, who), *environments, *files.values(), *processes)
 
 
 def _accounts(config: Config, who: Accounts) -> list[Resource]:
