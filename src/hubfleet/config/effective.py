@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hubfleet.config.document import Place
-from hubfleet.config.fields import nearest, valid_user
+from hubfleet.config.fields import did_you_mean, valid_user
 from hubfleet.config.models import Config, User
 from hubfleet.config.paths import Mount
 from hubfleet.config.servers import Profile, ServerOptions
@@ -148,8 +148,7 @@ def _chosen(config: Config, user: str, profile: str) -> Profile:
     visible = dict(visible_profiles(config, user))
     if profile in visible:
         return visible[profile]
-    close = nearest(profile, visible)
-    what = f"no profile `{profile}` for {user}" + (f": did you mean `{close}`?" if close else "")
+    what = f"no profile `{profile}` for {user}{did_you_mean(profile, visible)}"
     raise ConfigError(what, where=config.where("servers.profiles"), remedy=" or ".join(visible) or "no profile")
 
 

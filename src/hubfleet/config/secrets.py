@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from hubfleet.config.document import Document, Place, read_document
-from hubfleet.config.fields import nearest
+from hubfleet.config.fields import did_you_mean
 from hubfleet.errors import ConfigError
 from hubfleet.units import Secret
 
@@ -242,6 +242,6 @@ def _dig(data: Any, place: Place) -> str | None:
 
 
 def _unknown(name: str, where: str, form: Callable[[str], str]) -> ConfigError:
-    close = nearest(name, NAMES)
-    what = f"`{name}` is not a secret of this release" + (f": did you mean `{form(close)}`?" if close else "")
+    meant = did_you_mean(name, NAMES, lambda known: f"`{form(known)}`")
+    what = f"`{name}` is not a secret of this release{meant}"
     return ConfigError(what, where=where, remedy=" or ".join(form(known) for known in NAMES))
