@@ -166,6 +166,25 @@ class Config(Section):
         """The line of "servers.memory.limit" or of what is around it, "hubfleet.yaml:12", or None."""
         return self._provenance.where(tuple(path.split(".")))
 
+    def line(self, path: str) -> str:
+        """The same as the start of a sentence: "hubfleet.yaml:12: ", or "" without a file."""
+        where = self.where(path)
+        return f"{where}: " if where else ""
+
+    def all_options(self) -> dict[str, ServerOptions]:
+        """The options of all servers, and those of each profile, group and user, by path."""
+        profiles = {f"servers.profiles.{key}": profile for key, profile in self.servers.profiles.items()}
+        return {"servers": self.servers, **profiles, **{f"{at}.servers": part.servers for at, part in self._parts()}}
+
+    def all_mounts(self) -> dict[str, tuple[Mount, ...]]:
+        """Everybody's mounts, and those of each group and user, by path."""
+        parts = {f"{at}.storage.mounts": part.storage.mounts or () for at, part in self._parts()}
+        return {"storage.mounts": self.storage.mounts, **parts}
+
+    def _parts(self) -> list[tuple[str, User]]:
+        groups = [(f"groups.{name}", group) for name, group in self.groups.items()]
+        return [*groups, *((f"users.{name}", user) for name, user in self.users.items())]
+
     def dump(self) -> dict[str, Any]:
         """The configuration as JSON-able data, deterministic and without secrets; `from_dump` builds it back.
 

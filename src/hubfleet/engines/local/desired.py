@@ -176,12 +176,7 @@ def _hidden(config: Config, site: Site) -> list[str]:
 
     Mounts are among them, of all groups: what only some may have must not be found by the others under its own path.
     """
-    parts = [*config.groups.values(), *config.users.values()]
-    hosts = [
-        mount.host
-        for mounts in (config.storage.mounts, *(part.storage.mounts for part in parts))
-        for mount in mounts or ()
-    ]
+    hosts = [mount.host for mounts in config.all_mounts().values() for mount in mounts]
     fixed = [host if "{" not in host else host.partition("{")[0].rpartition("/")[0] for host in hosts]
     homes = homes_path(config, site)
     return sorted({*sandbox.HIDDEN, str(site.layout.base), *([str(homes)] if homes else []), *fixed})
