@@ -117,7 +117,3 @@ def run() -> None:
             markup=False,
         )
         sys.exit(INTERNAL_EXIT_CODE)
-
-
-if __name__ == "__main__":
-    run()

@@ -52,7 +52,7 @@ def gather(deployment: Deployment) -> dict[str, Any]:
             found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
         return found
     questions: dict[str, tuple[str, Callable[[], Any]]] = {
-        "launcher": ("servers", lambda: ask_launcher(deployment, "GET", "/v1/servers", timeout=5)["servers"]),
+        "launcher": ("servers", lambda: ask_launcher(deployment, "/v1/servers")["servers"]),
         "hub": ("users", lambda: people(deployment)),
     }
     for name in EXPECTED:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import socket
 from typing import Any
-from urllib.parse import quote
 
 from hubfleet.cli.deployment import Deployment
 from hubfleet.errors import NotRunningError
 from hubfleet.unixhttp import Refused, request
 
 
-def ask_launcher(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
+def ask_launcher(deployment: Deployment, target: str) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
     _running(deployment)
     try:
-        return request(deployment.layout.launcher_socket, method, target, body, timeout=timeout)
+        return request(deployment.layout.launcher_socket, "GET", target, timeout=5)
     except OSError as error:
         raise NotRunningError(
             f"the launcher of hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
         ) from error
 
 
-def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
+def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None) -> Any:
     """The answer of JupyterHub's REST API, asked as hubfleet itself. ``target``: what follows ``/hub/api``.
 
     Raises NotRunningError when the hub does not answer, Refused when it says no.
@@ -30,7 +29,7 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
     _running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
-        return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token, timeout)
+        return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token)
     except Refused:
         raise
     except OSError as error:
@@ -76,8 +75,3 @@ def people(deployment: Deployment) -> list[dict[str, Any]]:
         }
         for name in sorted({*signed_up, *known})
     ]
-
-
-def user_path(name: str) -> str:
-    """A user's name inside an address."""
-    return quote(name, safe="")
