@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -51,6 +52,11 @@ def say(text: str = "", style: str = "") -> None:
     What would steer the terminal (a user's log may hold anything) is shown as a question mark.
     """
     out.print(Text("".join(char if char.isprintable() or char in "\n\t" else "?" for char in text), style=style))
+
+
+def say_json(data: Any, indent: int | None = 1) -> None:
+    """Data for programs, where a command was given --json."""
+    say(json.dumps(data, indent=indent))
 
 
 def show(lines: Iterable[Line]) -> None:
