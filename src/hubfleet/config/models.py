@@ -171,6 +171,11 @@ class Config(Section):
         where = self.where(path)
         return f"{where}: " if where else ""
 
+    def homes(self, usual: Path) -> Path | None:
+        """Where homes are kept, `usual` unless the file names a place; None when they are not."""
+        homes = self.storage.homes
+        return None if homes is None else homes.path or usual
+
     def all_options(self) -> dict[str, ServerOptions]:
         """The options of all servers, and those of each profile, group and user, by path."""
         profiles = {f"servers.profiles.{key}": profile for key, profile in self.servers.profiles.items()}

@@ -74,16 +74,10 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
         Directory(str(layout.launcher_socket.parent), root, who.hub, 0o710 if root else 0o700),
         Directory(str(layout.servers_run), root, root, passable),
     ]
-    homes = homes_path(config, site)
+    homes = config.homes(site.layout.homes)
     if homes is not None:
         wanted.append(Directory(str(homes), root, root, passable))
     return list(wanted)
-
-
-def homes_path(config: Config, site: Site) -> Path | None:
-    """Where homes are kept; None when they are not."""
-    homes = config.storage.homes
-    return None if homes is None else homes.path or site.layout.homes
 
 
 def _environments(config: Config, site: Site) -> tuple[Environment, Environment]:
@@ -141,7 +135,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             **common,
             "environment": environments[1].path,
             "interpreter": str(site.interpreter),
-            "homes": _text(homes_path(config, site)),
+            "homes": _text(config.homes(site.layout.homes)),
             "hide": _hidden(config, site),
             "skeleton": _text(homes.skeleton if homes else None),
             "hub_account": who.hub,
@@ -163,7 +157,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             config, site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub
         ),
     }
-    kept = homes_path(config, site)
+    kept = config.homes(site.layout.homes)
     if kept is not None:
         files["homes"] = File(str(kept / HOMES_MARKER), f"Homes of hub {config.hub}.\n", root, root)
     if site.supervision == "systemd":
@@ -178,7 +172,7 @@ def _hidden(config: Config, site: Site) -> list[str]:
     """
     hosts = [mount.host for mounts in config.all_mounts().values() for mount in mounts]
     fixed = [host if "{" not in host else host.partition("{")[0].rpartition("/")[0] for host in hosts]
-    homes = homes_path(config, site)
+    homes = config.homes(site.layout.homes)
     return sorted({*sandbox.HIDDEN, str(site.layout.base), *([str(homes)] if homes else []), *fixed})
 
 
@@ -305,7 +299,7 @@ def _processes(
 
 
 def _unit(config: Config, site: Site, environment: Environment) -> str:
-    paths = " ".join(str(path) for path in (site.layout.state, homes_path(config, site)) if path)
+    paths = " ".join(str(path) for path in (site.layout.state, config.homes(site.layout.homes)) if path)
     # KillMode=process: stopping the unit ends the supervisor, which ends its three; users' servers stay.
     return f"""[Unit]
 Description=JupyterHub {config.hub} (hubfleet)
