@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,16 +12,12 @@ from rich.live import Live
 from rich.text import Text
 
 import hubfleet
-from hubfleet.cli.console import counted, draw, out, say, table
+from hubfleet.cli.console import counted, draw, out, say_json, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.servers import running_servers
-from hubfleet.cli.talk import ask_launcher, entrance_problem, people
-from hubfleet.errors import NotRunningError
+from hubfleet.cli.talk import ask_launcher, hear, people
 from hubfleet.layout import ROOT_BASE
-from hubfleet.logfiles import tail
-from hubfleet.unixhttp import Refused
 
-EXPECTED = ("launcher", "proxy", "hub")
 WATCH_EVERY_S = 2
 
 
@@ -51,23 +45,12 @@ def gather(deployment: Deployment) -> dict[str, Any]:
             left = counted(len(found["servers"]), "server")
             found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
         return found
-    questions: dict[str, tuple[str, Callable[[], Any]]] = {
-        "launcher": ("servers", lambda: ask_launcher(deployment, "/v1/servers")["servers"]),
-        "hub": ("users", lambda: people(deployment)),
+    questions = {
+        "launcher": lambda: ask_launcher(deployment, "/v1/servers")["servers"],
+        "hub": lambda: people(deployment),
     }
-    for name in EXPECTED:
-        try:
-            if processes.get(name, {}).get("state") != "running":
-                raise NotRunningError(f"{name} is down, its supervisor starts it again")
-            if name in questions:
-                key, ask = questions[name]
-                found[key] = ask()
-        except (NotRunningError, Refused) as error:
-            last = [line for line in tail(deployment.layout.logs / f"{name}.log", 3) if line.strip()]
-            what = error.what if isinstance(error, NotRunningError) else str(error)
-            found["problems"].append(f"{what}. It said last: {last[-1] if last else 'nothing'}")
-    if (problem := entrance_problem(deployment)) and not found["problems"]:
-        found["problems"].append(problem)
+    answers, found["problems"] = hear(deployment, questions)
+    found.update(servers=answers.get("launcher", []), users=answers.get("hub", []))
     found["state"] = "degraded" if found["problems"] else "running"
     return found
 
@@ -84,7 +67,7 @@ def status(
     if not watch:
         found = gather(open_deployment(context.obj))
         if as_json:
-            say(json.dumps(found, indent=1))
+            say_json(found)
         else:
             draw(_picture(found))
         return
@@ -98,7 +81,7 @@ def _watch(options: Options, as_json: bool) -> None:
         while True:
             found = gather(open_deployment(options))
             if as_json:
-                say(json.dumps(found))
+                say_json(found, indent=None)
             else:
                 draw(_picture(found))
             time.sleep(WATCH_EVERY_S)
