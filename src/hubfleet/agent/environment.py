@@ -23,7 +23,6 @@ MARKER = ".complete.json"
 
 
 def observe(environment: Environment) -> Observed | None:
-    """See Handler."""
     path = Path(environment.path)
     if not os.path.lexists(path):
         return None
@@ -37,7 +36,6 @@ def observe(environment: Environment) -> Observed | None:
 
 
 def apply(environment: Environment, change: Change, progress: Progress) -> None:
-    """See Handler."""
     with open_parent(environment.path) as parent, _builders_lock(parent, progress) as lock:
         _remove(Path(environment.path))
         if change.action == "remove":
