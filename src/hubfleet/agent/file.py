@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from hubfleet.agent.base import Progress, give, group_name, open_parent, user_name
+from hubfleet.agent.base import Progress, described, give, open_parent
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.file import File
 
@@ -16,26 +16,18 @@ LARGEST_SHOWN = 1024 * 1024
 
 
 def observe(file: File) -> Observed | None:
-    """See Handler."""
     try:
         found = os.lstat(file.path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
-    observed: Observed = {
-        "type": kinds.get(stat.S_IFMT(found.st_mode), "other"),
-        "owner": user_name(found.st_uid),
-        "group": group_name(found.st_gid),
-        "mode": stat.S_IMODE(found.st_mode),
-        "unfinished": os.path.lexists(_beside(file.path)),
-    }
+    observed: Observed = {**described(found), "unfinished": os.path.lexists(_beside(file.path))}
     if observed["type"] == "file":
         observed.update(_content(file, found))
     return observed
 
 
 def apply(file: File, change: Change, progress: Progress) -> None:
-    """See Handler. A link at the path is replaced, not followed."""
+    """A link at the path is replaced, not followed."""
     name, temporary = Path(file.path).name, _beside(file.path).name
     with open_parent(file.path) as parent:
         _unlink(temporary, parent)
