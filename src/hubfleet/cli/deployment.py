@@ -18,13 +18,13 @@ from hubfleet.checks import Finding, run_checks
 from hubfleet.config import Config, Secrets, default_config, generate_password, load
 from hubfleet.config.document import read_document
 from hubfleet.config.load import NAMES
-from hubfleet.config.secrets import write_private
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
 from hubfleet.errors import CheckError
 from hubfleet.layout import Layout
 from hubfleet.machines import LocalMachine, Machine
 from hubfleet.plan import Desired, Generations, Plan, make_plan
+from hubfleet.privatefiles import write_private
 from hubfleet.resources.environment import tree_digest
 from hubfleet.supervisor.spec import SupervisorStatus
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
@@ -11,7 +10,6 @@ import shlex
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from ruamel.yaml.comments import CommentedMap
 from hubfleet.config.document import Document, Place, read_document
 from hubfleet.config.fields import did_you_mean
 from hubfleet.errors import ConfigError
+from hubfleet.privatefiles import write_private
 from hubfleet.units import Secret
 
 PREFIX = "HUBFLEET_SECRET_"
@@ -179,28 +178,6 @@ def generate_password(words: int = 4) -> str:
         raise ValueError("a password of fewer than four words could be guessed")
     alphabets = (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS)
     return "-".join("".join(random.choice(letters) for letters in alphabets) for _ in range(words))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read. A crash leaves old or new content."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp gives mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if path.exists() and os.geteuid() == 0:
-                os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _run(command: str, where: str, folder: Path, timeout: float) -> Secret:
