@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hubfleet.config.document import Place, leaves
+from hubfleet.config.document import Place, dig, leaves
 from hubfleet.config.fields import did_you_mean
 
 Finding = tuple[Place, str, str | None]
@@ -50,6 +50,5 @@ def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
 
 def _at(data: Any, path: str, kind: type[Any]) -> Any:
     """The value at a dotted path, or an empty one when there is none of this kind."""
-    for key in path.split("."):
-        data = data.get(key) if isinstance(data, dict) else None
-    return data if isinstance(data, kind) else kind()
+    found = dig(data, tuple(path.split(".")))
+    return found if isinstance(found, kind) else kind()

@@ -8,7 +8,6 @@ import re
 import secrets as random
 import shlex
 import signal
-import stat
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from hubfleet.config.document import Document, Place, read_document
+from hubfleet.config.document import Document, Place, dig, read_document
 from hubfleet.config.fields import did_you_mean
 from hubfleet.errors import ConfigError
 from hubfleet.privatefiles import write_private
@@ -63,10 +62,10 @@ class Secrets:
         variable = variable_of(name)
         if self._environ.get(variable):
             return Secret(self._environ[variable])
-        document = self._document()
+        document = read_document(self.path, secret=True)
         for place in reversed(self._places(name)):
-            text = _dig(document.data, place)
-            if text is not None:
+            text = dig(document.data, place)
+            if text and isinstance(text, str):
                 return self._answer(text, self._where(document, place))
         return None
 
@@ -81,7 +80,7 @@ class Secrets:
 
     def check(self) -> None:
         """Raise ConfigError if others may read the file, or it is not YAML or not a map of known secrets."""
-        document = self._document()
+        document = read_document(self.path, secret=True)
         hubs = document.data.get("hubs", {})
         if not isinstance(hubs, dict):
             raise ConfigError(
@@ -110,21 +109,6 @@ class Secrets:
                 form = f"{name}: {{profx: ...}}" if name == NAMES[1] else f"{name}: ..."
                 raise ConfigError(f"{name}: not in the form of a secret", where=where, remedy=form)
 
-    def _document(self) -> Document:
-        try:
-            with self.path.open(encoding="utf-8") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                if mode & 0o077:
-                    what = f"others may read this file (mode {mode:04o})"
-                    raise ConfigError(what, where=self.path.name, remedy=f"run chmod 600 {shlex.quote(str(self.path))}")
-                return read_document(self.path, file.read(), secret=True)
-        except FileNotFoundError:
-            return Document(self.path, {})
-        except UnicodeDecodeError:
-            raise ConfigError("the file is not UTF-8 text", where=self.path.name, remedy="save it as UTF-8") from None
-        except OSError as error:
-            raise ConfigError(f"{self.path} cannot be read: {error.strerror}", remedy=f"ls -l {self.path}") from None
-
     def _places(self, name: str) -> list[Place]:
         """Where a secret may stand, the most local place last."""
         place = tuple(name.split(".", 1))
@@ -144,7 +128,7 @@ class Secrets:
         return self._answers[text]
 
     def _write(self, place: Place, text: str) -> None:
-        self._document()  # A file that others may read is refused before anything is put into it.
+        read_document(self.path, secret=True)  # A file that others may read is refused before anything is put into it.
         yaml = YAML(typ="rt")
         yaml.preserve_quotes = True
         target = Path(os.path.realpath(self.path))
@@ -210,12 +194,6 @@ def _run(command: str, where: str, folder: Path, timeout: float) -> Secret:
         cause = f"failed with exit code {process.returncode}" if process.returncode else "printed nothing"
         raise ConfigError(f"!command: `{program}` {cause}", where=where, remedy="run it by hand")
     return Secret(text)
-
-
-def _dig(data: Any, place: Place) -> str | None:
-    for key in place:
-        data = data.get(key) if isinstance(data, dict) else None
-    return data if isinstance(data, str) and data else None
 
 
 def _unknown(name: str, where: str, form: Callable[[str], str]) -> ConfigError:
