@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from hubfleet.agent.base import Progress, described, give, open_parent
@@ -69,10 +70,8 @@ def _content(file: File, found: os.stat_result) -> Observed:
     text = None
     # what others may not read is taken for a secret, whatever the new file is
     if not file.secret and found.st_mode & stat.S_IROTH and len(content) <= LARGEST_SHOWN:
-        try:
+        with suppress(UnicodeDecodeError):
             text = content.decode()
-        except UnicodeDecodeError:
-            text = None
     return {"sha256": hashlib.sha256(content).hexdigest(), "content": text}
 
 
@@ -82,7 +81,5 @@ def _beside(path: str) -> Path:
 
 
 def _unlink(name: str, parent: int) -> None:
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)
-    except FileNotFoundError:
-        return

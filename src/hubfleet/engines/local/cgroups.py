@@ -128,10 +128,8 @@ class Cgroups:
         if no_more_forks.exists():
             no_more_forks.write_text("0")
         for pid in self.processes(server):
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself in between
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it ended by itself in between
 
     def remove(self, server: str) -> bool:
         """Remove an empty group, and the hub's with its last one; False while processes are still in it."""

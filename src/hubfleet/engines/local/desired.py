@@ -42,13 +42,14 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     environments = _environments(config, site)
     files = _files(config, site, who, environments)
     processes = _processes(config, site, environments, files)
-    return (*_accounts(config, who), *_directories(config, site, who), *environments, *files.values(), *processes)
-
-
-def _accounts(config: Config, who: Accounts) -> list[Resource]:
-    if not who.hub:
-        return []
-    return [Account(who.hub, f"hub {config.hub}"), Account(who.proxy, f"proxy of hub {config.hub}")]
+    accounts = [Account(who.hub, f"hub {config.hub}"), Account(who.proxy, f"proxy of hub {config.hub}")]
+    return (
+        *(accounts if who.hub else ()),
+        *_directories(config, site, who),
+        *environments,
+        *files.values(),
+        *processes,
+    )
 
 
 def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
