@@ -65,30 +65,25 @@ def status(
     Example: hubfleet status --watch
     """
     if not watch:
-        found = gather(open_deployment(context.obj))
-        if as_json:
-            say_json(found)
-        else:
-            draw(_picture(found))
+        _tell(context.obj, as_json)
         return
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
-        _watch(context.obj, as_json)
+        # Never ends. On a terminal the picture is renewed in place; elsewhere it is printed again and again.
+        while as_json or not out.is_terminal:
+            _tell(context.obj, as_json, one_line=True)
+            time.sleep(WATCH_EVERY_S)
+        with Live(console=out, auto_refresh=False, screen=True) as live:
+            while True:
+                live.update(_picture(gather(open_deployment(context.obj))), refresh=True)
+                time.sleep(WATCH_EVERY_S)
 
 
-def _watch(options: Options, as_json: bool) -> None:
-    """Never ends. On a terminal the picture is renewed in place; elsewhere it is printed again and again."""
-    if as_json or not out.is_terminal:
-        while True:
-            found = gather(open_deployment(options))
-            if as_json:
-                say_json(found, indent=None)
-            else:
-                draw(_picture(found))
-            time.sleep(WATCH_EVERY_S)
-    with Live(console=out, auto_refresh=False, screen=True) as live:
-        while True:
-            live.update(_picture(gather(open_deployment(options))), refresh=True)
-            time.sleep(WATCH_EVERY_S)
+def _tell(options: Options, as_json: bool, *, one_line: bool = False) -> None:
+    found = gather(open_deployment(options))
+    if as_json:
+        say_json(found, indent=None if one_line else 1)
+    else:
+        draw(_picture(found))
 
 
 def _picture(found: dict[str, Any]) -> RenderableType:
