@@ -142,16 +142,15 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             "hub_account": who.hub,
         },
     }
-    hub_secrets = {**{name: site.tokens[name] for name in site.tokens}, **site.passwords}
+
+    def secret(path: Path, content: str, owner: str) -> File:
+        return File(str(path), content, owner, owner, 0o600, secret=True)
+
     files = {
-        "tokens": File(str(layout.secrets_dir / "tokens.json"), _json(dict(site.tokens)), root, root, 0o600, True),
-        "proxy_token": File(
-            str(layout.secrets_dir / "proxy_token"), site.tokens["proxy_token"], root, root, 0o600, True
-        ),
+        "tokens": secret(layout.secrets_dir / "tokens.json", _json(dict(site.tokens)), root),
+        "proxy_token": secret(layout.secrets_dir / "proxy_token", site.tokens["proxy_token"], root),
         "hub": File(str(layout.hub_dir / "hub.json"), _json(hub), who.hub, who.hub, 0o644),
-        "hub_secrets": File(
-            str(layout.hub_dir / "hub-secrets.json"), _json(hub_secrets), who.hub, who.hub, 0o600, True
-        ),
+        "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
         "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
         "hub_sandbox": _sandbox(config, site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
         "proxy_sandbox": _sandbox(
