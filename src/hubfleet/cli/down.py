@@ -76,7 +76,7 @@ def _stop_supervisor(deployment: Deployment, supervisor: SupervisorStatus) -> No
     else:
         os.kill(supervisor.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT_S
-    while SupervisorStatus.read(deployment.layout.supervisor_dir) is not None:
+    while deployment.supervisor() is not None:
         if time.monotonic() > deadline:
             raise ApplyError(
                 f"the supervisor (process {supervisor.pid}) does not end", remedy="hubfleet logs supervisor"

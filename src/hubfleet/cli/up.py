@@ -24,7 +24,6 @@ from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ApplyError, CancelledError_, CheckError
 from hubfleet.plan import Line, Plan, apply_plan, plan_lines, summary
-from hubfleet.supervisor.spec import SupervisorStatus
 
 
 def up(
@@ -139,7 +138,7 @@ def _stay(deployment: Deployment) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: leave.set())
     while not leave.wait(0.5):
-        if SupervisorStatus.read(deployment.layout.supervisor_dir) is None:
+        if deployment.supervisor() is None:
             raise ApplyError("the hub was stopped by another command, or its supervisor died", remedy="hubfleet status")
     out.line()
     say("Stopping the hub and its servers ...")
