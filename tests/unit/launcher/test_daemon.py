@@ -264,7 +264,7 @@ def test_a_server_that_nobody_waits_for_any_more_is_stopped_again(site: Site) ->
         assert begun.alive()
     soon(lambda: not begun.alive())
     soon(lambda: site.status("ada")["state"] == "stopped")
-    assert site.users() == []
+    soon(lambda: site.users() == [])
 
 
 def test_a_server_that_was_being_started_when_the_launcher_died_is_stopped(site: Site) -> None:
