@@ -125,8 +125,7 @@ def _disk(site: Site) -> Iterator[Finding]:
     text = f"{free / 1024**3:.1f} GB free for {site.layout.state}"
     if free < NEEDED_BYTES and not site.layout.environments.exists():
         yield Finding(
-            "problem",
-            f"{text}; the environments need about {NEEDED_BYTES // 1024**3} GB. Try: free some space",
+            "problem", f"{text}; the environments need about {NEEDED_BYTES // 1024**3} GB. Try: free some space"
         )
     else:
         yield Finding("ok", text)
@@ -147,19 +146,12 @@ def _memory(config: Config) -> Iterator[Finding]:
 
 def _mounts(config: Config) -> Iterator[Finding]:
     """The part of a mount before its first variable has to be there."""
-    places = [("storage.mounts", config.storage.mounts)]
-    places += [(f"groups.{name}.storage.mounts", group.storage.mounts or ()) for name, group in config.groups.items()]
-    places += [(f"users.{name}.storage.mounts", user.storage.mounts or ()) for name, user in config.users.items()]
-    for setting, mounts in places:
+    for setting, mounts in config.all_mounts().items():
         for mount in mounts:
             fixed = mount.host.partition("{")[0]
             path = Path(fixed if fixed == mount.host else fixed.rpartition("/")[0] or "/")
             if path.is_dir():
                 yield Finding("ok", f"{path} is there to be mounted")
             else:
-                where = config.where(setting)
-                start = f"{where}: " if where else ""
-                yield Finding(
-                    "problem",
-                    f"{start}{path} is missing on this machine. Try: create it, or remove the mount",
-                )
+                remedy = "create it, or remove the mount"
+                yield Finding("problem", f"{config.line(setting)}{path} is missing on this machine. Try: {remedy}")

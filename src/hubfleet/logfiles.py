@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hubfleet.privatefiles import private
+
 LIMIT_BYTES = 5 * 1024 * 1024
 KEEP = 3
 
@@ -29,17 +31,13 @@ def rotate(path: Path, limit: int = LIMIT_BYTES, keep: int = KEEP) -> bool:
             os.replace(older, path.with_name(f"{path.name}.{number + 1}"))
     copy = path.with_name(f"{path.name}.1")
     try:
-        with open(path, "rb") as source, open(copy, "wb", opener=_private) as target:
+        with open(path, "rb") as source, open(copy, "wb", opener=private) as target:
             source.seek(-limit, os.SEEK_END)  # a runaway writer may have made far more than is worth keeping
             target.write(source.read(limit))  # and no more, or a fast writer would keep us copying for ever
     except OSError:
         copy.unlink(missing_ok=True)
     os.truncate(path, 0)
     return True
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def rotate_all(directory: Path, limit: int = LIMIT_BYTES, keep: int = KEEP) -> None:

@@ -15,7 +15,6 @@ from hubfleet.resources.base import Change, Observed
 
 
 def observe(account: Account) -> Observed | None:
-    """See Handler."""
     try:
         entry = pwd.getpwnam(account.name)
     except KeyError:
@@ -28,7 +27,7 @@ def observe(account: Account) -> Observed | None:
 
 
 def apply(account: Account, change: Change, progress: Progress) -> None:
-    """See Handler. Raises ApplyError without root, or with what the system's tool said."""
+    """Raises ApplyError without root, or with what the system's tool said."""
     if os.geteuid() != 0:
         raise ApplyError("system accounts can be made by root only", remedy="run the same command with sudo")
     entry = observe(account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,20 +33,23 @@ class Handler(Generic[Kind]):
     apply: Callable[[Kind, Change, Progress], None]
 
 
-def user_name(uid: int) -> str:
-    """The account's name; its number in digits if it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+def described(found: os.stat_result) -> Observed:
+    """Type (file, directory, symlink or other), owner, group and mode."""
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+    return {
+        "type": kinds.get(stat.S_IFMT(found.st_mode), "other"),
+        "owner": _name(lambda: pwd.getpwuid(found.st_uid).pw_name, found.st_uid),
+        "group": _name(lambda: grp.getgrgid(found.st_gid).gr_name, found.st_gid),
+        "mode": stat.S_IMODE(found.st_mode),
+    }
 
 
-def group_name(gid: int) -> str:
-    """The group's name; its number in digits if it has none."""
+def _name(look: Callable[[], str], number: int) -> str:
+    """The name of an account or a group; its number in digits if it has none."""
     try:
-        return grp.getgrgid(gid).gr_name
+        return look()
     except KeyError:
-        return str(gid)
+        return str(number)
 
 
 def give(descriptor: int, owner: str, group: str, mode: int, like: os.stat_result | None = None) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from hubfleet.agent.base import Progress
-from hubfleet.agent.registry import HANDLERS
+from hubfleet.agent import account, directory, environment, file, process
+from hubfleet.agent.base import Handler, Progress
 from hubfleet.errors import ApplyError
-from hubfleet.resources.base import Change, Observed, Resource, fingerprint
+from hubfleet.resources import Account, Change, Directory, Environment, File, Observed, Process, Resource, fingerprint
+
+HANDLERS: dict[str, Handler[Any]] = {
+    Account.kind: Handler(account.observe, account.apply),
+    Directory.kind: Handler(directory.observe, directory.apply),
+    File.kind: Handler(file.observe, file.apply),
+    Environment.kind: Handler(environment.observe, environment.apply),
+    Process.kind: Handler(process.observe, process.apply),
+}
+"""All handlers, by kind. A new kind is a file here, a line here, and the same two in `resources/`."""
 
 
 def observe(resources: Iterable[Resource]) -> dict[str, Observed | None]:

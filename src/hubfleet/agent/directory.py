@@ -6,30 +6,23 @@ import os
 import stat
 from pathlib import Path
 
-from hubfleet.agent.base import Progress, give, group_name, open_parent, user_name
+from hubfleet.agent.base import Progress, described, give, open_parent
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.directory import Directory
 
 
 def observe(directory: Directory) -> Observed | None:
-    """See Handler."""
     try:
         found = os.lstat(directory.path)
         if stat.S_ISLNK(found.st_mode) and found.st_uid in (0, os.geteuid()):
             found = Path(directory.path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    kinds = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
-    return {
-        "type": kinds.get(stat.S_IFMT(found.st_mode), "other"),
-        "owner": user_name(found.st_uid),
-        "group": group_name(found.st_gid),
-        "mode": stat.S_IMODE(found.st_mode),
-    }
+    return described(found)
 
 
 def apply(directory: Directory, change: Change, progress: Progress) -> None:
-    """See Handler. Parents are never made."""
+    """Parents are never made."""
     with open_parent(directory.path) as parent:
         name = Path(directory.path).name
         if change.action == "create":

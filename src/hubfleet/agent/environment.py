@@ -23,7 +23,6 @@ MARKER = ".complete.json"
 
 
 def observe(environment: Environment) -> Observed | None:
-    """See Handler."""
     path = Path(environment.path)
     if not os.path.lexists(path):
         return None
@@ -37,7 +36,6 @@ def observe(environment: Environment) -> Observed | None:
 
 
 def apply(environment: Environment, change: Change, progress: Progress) -> None:
-    """See Handler."""
     with open_parent(environment.path) as parent, _builders_lock(parent, progress) as lock:
         _remove(Path(environment.path))
         if change.action == "remove":
@@ -128,14 +126,7 @@ class _Build:
     def _tool(self, what: str, command: list[str], cwd: Path | None = None) -> None:
         path = f"{self.path}/bin:{self.environ.get('PATH', os.defpath)}"
         environ = {**self.environ, "PATH": path}
-        run_tool(
-            what,
-            command,
-            progress=self.progress,
-            cwd=str(cwd or self.path),
-            environ=environ,
-            holding=[self.lock],
-        )
+        run_tool(what, command, progress=self.progress, cwd=str(cwd or self.path), environ=environ, holding=[self.lock])
 
     def _text(self, name: str, content: str) -> str:
         path = self.path / name

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-from hubfleet.agent.base import Progress, give, group_name, open_parent, user_name
+from hubfleet.agent.base import Progress, described, give, open_parent
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.file import File
 
@@ -16,26 +17,18 @@ LARGEST_SHOWN = 1024 * 1024
 
 
 def observe(file: File) -> Observed | None:
-    """See Handler."""
     try:
         found = os.lstat(file.path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
-    observed: Observed = {
-        "type": kinds.get(stat.S_IFMT(found.st_mode), "other"),
-        "owner": user_name(found.st_uid),
-        "group": group_name(found.st_gid),
-        "mode": stat.S_IMODE(found.st_mode),
-        "unfinished": os.path.lexists(_beside(file.path)),
-    }
+    observed: Observed = {**described(found), "unfinished": os.path.lexists(_beside(file.path))}
     if observed["type"] == "file":
         observed.update(_content(file, found))
     return observed
 
 
 def apply(file: File, change: Change, progress: Progress) -> None:
-    """See Handler. A link at the path is replaced, not followed."""
+    """A link at the path is replaced, not followed."""
     name, temporary = Path(file.path).name, _beside(file.path).name
     with open_parent(file.path) as parent:
         _unlink(temporary, parent)
@@ -77,10 +70,8 @@ def _content(file: File, found: os.stat_result) -> Observed:
     text = None
     # what others may not read is taken for a secret, whatever the new file is
     if not file.secret and found.st_mode & stat.S_IROTH and len(content) <= LARGEST_SHOWN:
-        try:
+        with suppress(UnicodeDecodeError):
             text = content.decode()
-        except UnicodeDecodeError:
-            text = None
     return {"sha256": hashlib.sha256(content).hexdigest(), "content": text}
 
 
@@ -90,7 +81,5 @@ def _beside(path: str) -> Path:
 
 
 def _unlink(name: str, parent: int) -> None:
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)
-    except FileNotFoundError:
-        return

@@ -26,7 +26,7 @@ _attached: list[subprocess.Popen[bytes]] = []
 
 
 def observe(process: Process) -> Observed | None:
-    """See Handler. The supervisor starts all that it finds at once: "running" is said of what answers only."""
+    """The supervisor starts all that it finds at once: "running" is said of what answers only."""
     status = _status(process)
     if status is None:
         return None
@@ -40,7 +40,7 @@ def _status(process: Process) -> ProcessStatus | None:
 
 
 def apply(process: Process, change: Change, progress: Progress) -> None:
-    """See Handler. Returns once the process answers; raises ApplyError with the end of its log when it does not."""
+    """Returns once the process answers; raises ApplyError with the end of its log when it does not."""
     directory = Path(process.directory)
     spec_file = directory / f"{process.name}.process.json"
     if change.action == "remove":

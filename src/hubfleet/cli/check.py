@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from hubfleet.checks import failures
-from hubfleet.cli.console import as_typed, say
+from hubfleet.cli.console import as_typed, say, say_json
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.errors import CheckError
 
-MARKS = {"ok": ("ok     ", "green"), "note": ("note   ", "blue"), "problem": ("PROBLEM", "red")}
+MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 
 def check(
@@ -29,11 +28,10 @@ def check(
     deployment = open_deployment(context.obj, port=port)
     findings = deployment.check()
     if as_json:
-        say(json.dumps({"hub": deployment.config.hub, "findings": [vars(finding) for finding in findings]}, indent=1))
+        say_json({"hub": deployment.config.hub, "findings": [vars(finding) for finding in findings]})
     else:
         for finding in findings:
-            mark, style = MARKS[finding.level]
-            say(f"{mark}  {as_typed(finding.text)}", style if finding.level == "problem" else "")
+            say(f"{MARKS[finding.level]}  {as_typed(finding.text)}", "red" if finding.level == "problem" else "")
     bad = failures(findings)
     if bad:
         raise CheckError(f"{len(bad)} of {len(findings)} checks found a problem", state="Nothing was changed")

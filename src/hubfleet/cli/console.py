@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -9,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -77,6 +78,11 @@ def program() -> list[str]:
     if called.name != "hubfleet" or shutil.which("hubfleet") == str(called):
         return ["hubfleet"]
     return [os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)]
+
+
+def say_json(data: Any, indent: int | None = 1) -> None:
+    """Data for programs, where a command was given --json."""
+    say(json.dumps(data, indent=indent))
 
 
 def show(lines: Iterable[Line]) -> None:

@@ -18,13 +18,13 @@ from hubfleet.checks import Finding, run_checks
 from hubfleet.config import Config, Secrets, default_config, generate_password, load
 from hubfleet.config.document import read_document
 from hubfleet.config.load import NAMES
-from hubfleet.config.secrets import write_private
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
 from hubfleet.errors import CheckError
 from hubfleet.layout import Layout
 from hubfleet.machines import LocalMachine, Machine
 from hubfleet.plan import Desired, Generations, Plan, make_plan
+from hubfleet.privatefiles import write_private
 from hubfleet.resources.environment import tree_digest
 from hubfleet.supervisor.spec import SupervisorStatus
 
@@ -45,7 +45,7 @@ class Deployment:
     """One hub on this machine.
 
     ``file``: the configuration file, None for the built-in default. ``new_passwords``: generated for this run and not
-    yet written. ``overrides``: what `up --port` chose instead of the file's value, ``file_port``.
+    yet written. ``file_port``: the file's own value, where `up --port` chose another that the configuration has now.
     """
 
     config: Config
@@ -54,7 +54,6 @@ class Deployment:
     layout: Layout
     passwords: Mapping[str, str]
     new_passwords: Mapping[str, str]
-    overrides: Mapping[str, int]
     file_port: int
     supervision: Supervision
 
@@ -128,7 +127,9 @@ class Deployment:
         problems = self.engine.problems(self.config, self.site)
         if problems:
             raise CheckError("\n".join(problems), state="Nothing was changed")
-        notes = tuple(f"{key} {value} was chosen on the command line" for key, value in self.overrides.items())
+        notes: tuple[str, ...] = ()
+        if self.config.listen.port != self.file_port:
+            notes += (f"port {self.config.listen.port} was chosen on the command line",)
         origin = _origin(self.layout)
         if origin and origin != self.file_path:
             notes += (f"this hub was deployed from {origin} before; hubs of different files need different names",)
@@ -148,38 +149,23 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     config = load(options.config, options.hub) if file or options.hub else default_config()
     layout = Layout.here(config.hub)
     file_port = config.listen.port
-    overrides = _overrides(layout, config, port)
-    if "port" in overrides:
-        listen = config.listen.model_copy(update={"port": overrides["port"]})
-        config = config.model_copy(update={"listen": listen})
+    listen = config.listen.model_copy(update={"port": port or _chosen_port(layout, file_port)})
+    config = config.model_copy(update={"listen": listen})
     several = file is not None and "hubs" in read_document(file).data
     secrets = Secrets.beside(file or Path(NAMES[0]), config.hub if several else None)
     names = [f"admin_password.{name}" for name in config.login.admins]
     names += ["class_password"] if config.login.password else []
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
-    return Deployment(
-        config,
-        file,
-        secrets,
-        layout,
-        {**known, **new},
-        new,
-        overrides,
-        file_port,
-        _supervision(layout, detach),
-    )
+    supervision = _supervision(layout, detach)
+    return Deployment(config, file, secrets, layout, {**known, **new}, new, file_port, supervision)
 
 
-def _overrides(layout: Layout, config: Config, port: int | None) -> dict[str, int]:
+def _chosen_port(layout: Layout, file_port: int) -> int:
     """A port chosen with `up --port` holds until another is chosen or the file's own value changes."""
-    if port is not None:
-        return {} if port == config.listen.port else {"port": port}
     path = layout.state / "overrides.json"
-    if not path.exists():
-        return {}
-    known = json.loads(path.read_text())
-    return {"port": known["port"]} if known.get("instead_of") == config.listen.port else {}
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return int(known["port"]) if known.get("instead_of") == file_port else file_port
 
 
 def _origin(layout: Layout) -> str:
@@ -192,10 +178,11 @@ def save_choices(deployment: Deployment) -> None:
     """Remember from which file the hub is deployed, and remember (or forget) what the command line chose instead."""
     write_private(deployment.layout.state / "origin", f"{deployment.file_path}\n")
     path = deployment.layout.state / "overrides.json"
-    if not deployment.overrides:
+    port, instead_of = deployment.config.listen.port, deployment.file_port
+    if port == instead_of:
         path.unlink(missing_ok=True)
-        return
-    write_private(path, json.dumps({**deployment.overrides, "instead_of": deployment.file_port}) + "\n")
+    else:
+        write_private(path, json.dumps({"port": port, "instead_of": instead_of}) + "\n")
 
 
 def _supervision(layout: Layout, detach: bool) -> Supervision:

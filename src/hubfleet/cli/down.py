@@ -20,10 +20,7 @@ from hubfleet.supervisor.spec import SupervisorStatus
 STOP_LIMIT_S = 60
 
 
-def down(
-    context: typer.Context,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def down(context: typer.Context, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Stop the hub and every user's server. Files, accounts and settings stay.
 
     Example: hubfleet down
@@ -35,8 +32,7 @@ def down(
         return
     if servers:
         say(
-            f"{counted(len(servers), 'running server')} will be stopped; what kernels hold in memory is lost:",
-            "yellow",
+            f"{counted(len(servers), 'running server')} will be stopped; what kernels hold in memory is lost:", "yellow"
         )
         for record in servers:
             say(f"  {record.user} {record.server}".rstrip())
@@ -73,7 +69,7 @@ def _stop_supervisor(deployment: Deployment, supervisor: SupervisorStatus) -> No
     else:
         os.kill(supervisor.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT_S
-    while SupervisorStatus.read(deployment.layout.supervisor_dir) is not None:
+    while deployment.supervisor() is not None:
         if time.monotonic() > deadline:
             raise ApplyError(
                 f"the supervisor (process {supervisor.pid}) does not end", remedy="hubfleet logs supervisor"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from hubfleet.cli.console import draw, say, table
+from hubfleet.cli.console import draw, say, say_json, table
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.config import explain as rows_of
 from hubfleet.config import valid_user
@@ -31,7 +30,7 @@ def explain(
     rows = rows_of(deployment.config, user, profile)
     if as_json:
         found = [{"setting": row.path, "value": row.value, "source": row.source} for row in rows]
-        say(json.dumps({"user": user, "system_name": system_name(user), "settings": found}, indent=1))
+        say_json({"user": user, "system_name": system_name(user), "settings": found})
         return
     say(f"{user} is called {system_name(user)} on the machine" if system_name(user) != user else user, "bold")
     shown = table("setting", "value", "from")

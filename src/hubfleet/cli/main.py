@@ -90,35 +90,25 @@ app.add_typer(users_app, name="users")
 
 def run() -> None:
     """Entry point. Errors are told in words, with an exit code for each cause."""
-    debug = "--debug" in sys.argv
     try:
         app()
-    except HubfleetError as error:
-        if debug:
-            traceback.print_exc()
-        err.print(as_typed(str(error)), style="red", markup=False)
-        sys.exit(error.exit_code)
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             err.print("\nInterrupted. Run the same command again to go on from here.", markup=False)
         raise
-    except OSError as error:
-        if debug:
+    except Exception as error:  # noqa: BLE001 - the last resort: all is told in words
+        if "--debug" in sys.argv:
             traceback.print_exc()
+        text, code = _told(error)
+        err.print(as_typed(text), style="red", markup=False)
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    if isinstance(error, HubfleetError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
         what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-        err.print(f"{what}. Try: mend that, then run the same command again", style="red", markup=False)
-        sys.exit(ApplyError.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last resort: told in words, with an exit code of its own
-        if debug:
-            traceback.print_exc()
-        err.print(
-            f"hubfleet failed in a way it does not know ({type(error).__name__}: {error}). "
-            "Try: the same command with --debug, and report what it shows",
-            style="red",
-            markup=False,
-        )
-        sys.exit(INTERNAL_EXIT_CODE)
-
-
-if __name__ == "__main__":
-    run()
+        return f"{what}. Try: mend that, then run the same command again", ApplyError.exit_code
+    what = f"hubfleet failed in a way it does not know ({type(error).__name__}: {error})"
+    return f"{what}. Try: the same command with --debug, and report what it shows", INTERNAL_EXIT_CODE

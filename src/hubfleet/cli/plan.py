@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from hubfleet.cli.console import say, show
+from hubfleet.cli.console import say, say_json, show
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.plan import plan_lines
 
@@ -25,7 +24,7 @@ def plan(
     deployment = open_deployment(context.obj, detach=detach)
     made = deployment.plan()
     if as_json:
-        say(json.dumps(made.to_json(), indent=1))
+        say_json(made.to_json())
         return
     show(plan_lines(made, full=full))
     for name in deployment.new_passwords:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from hubfleet.cli.console import say
+from hubfleet.cli.console import say_json
 from hubfleet.config.schema import json_schema
 
 
@@ -13,4 +11,4 @@ def schema() -> None:
 
     Example: hubfleet schema > hubfleet.schema.json
     """
-    say(json.dumps(json_schema(), indent=1))
+    say_json(json_schema())

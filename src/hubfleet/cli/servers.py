@@ -7,7 +7,6 @@ import json
 
 from hubfleet.cli.deployment import Deployment
 from hubfleet.config import Config
-from hubfleet.engines import engine
 from hubfleet.launcher.base import Record, Stopped
 from hubfleet.launcher.servers import Servers
 from hubfleet.launcher.state import Records
@@ -20,7 +19,7 @@ def running_servers(deployment: Deployment) -> list[Record]:
         directory = deployment.layout.launcher_dir
         if not (directory / "servers").is_dir():
             return []
-        launch = engine(deployment.config.engine).launch(_settings(deployment)["engine"])
+        launch = deployment.engine.launch(_settings(deployment)["engine"])
         records = Records(directory / "servers").load().values()
         return [record for record in records if not isinstance(await launch.poll(record), Stopped)]
 
@@ -32,7 +31,7 @@ def stop_servers(deployment: Deployment) -> int:
 
     async def stop() -> int:
         settings = _settings(deployment)
-        launch = engine(deployment.config.engine).launch(settings["engine"])
+        launch = deployment.engine.launch(settings["engine"])
         servers = Servers(Config.from_dump(settings["config"]), launch, deployment.layout.launcher_dir / "servers")
         await servers.adopt()
         return await servers.stop_all()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,16 +12,12 @@ from rich.live import Live
 from rich.text import Text
 
 import hubfleet
-from hubfleet.cli.console import as_typed, counted, draw, out, say, table
+from hubfleet.cli.console import as_typed, counted, draw, out, say_json, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.servers import running_servers
-from hubfleet.cli.talk import ask_launcher, entrance_problem, people
-from hubfleet.errors import NotRunningError
+from hubfleet.cli.talk import ask_launcher, hear, people
 from hubfleet.layout import ROOT_BASE
-from hubfleet.logfiles import tail
-from hubfleet.unixhttp import Refused
 
-EXPECTED = ("launcher", "proxy", "hub")
 WATCH_EVERY_S = 2
 
 
@@ -51,23 +45,12 @@ def gather(deployment: Deployment) -> dict[str, Any]:
             left = counted(len(found["servers"]), "server")
             found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
         return found
-    questions: dict[str, tuple[str, Callable[[], Any]]] = {
-        "launcher": ("servers", lambda: ask_launcher(deployment, "GET", "/v1/servers", timeout=5)["servers"]),
-        "hub": ("users", lambda: people(deployment)),
+    questions = {
+        "launcher": lambda: ask_launcher(deployment, "/v1/servers")["servers"],
+        "hub": lambda: people(deployment),
     }
-    for name in EXPECTED:
-        try:
-            if processes.get(name, {}).get("state") != "running":
-                raise NotRunningError(f"{name} is down, its supervisor starts it again")
-            if name in questions:
-                key, ask = questions[name]
-                found[key] = ask()
-        except (NotRunningError, Refused) as error:
-            last = [line for line in tail(deployment.layout.logs / f"{name}.log", 3) if line.strip()]
-            what = error.what if isinstance(error, NotRunningError) else str(error)
-            found["problems"].append(f"{what}. It said last: {last[-1] if last else 'nothing'}")
-    if (problem := entrance_problem(deployment)) and not found["problems"]:
-        found["problems"].append(problem)
+    answers, found["problems"] = hear(deployment, questions)
+    found.update(servers=answers.get("launcher", []), users=answers.get("hub", []))
     found["state"] = "degraded" if found["problems"] else "running"
     return found
 
@@ -82,30 +65,25 @@ def status(
     Example: hubfleet status --watch
     """
     if not watch:
-        found = gather(open_deployment(context.obj))
-        if as_json:
-            say(json.dumps(found, indent=1))
-        else:
-            draw(_picture(found))
+        _tell(context.obj, as_json)
         return
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends
-        _watch(context.obj, as_json)
+        # Never ends. On a terminal the picture is renewed in place; elsewhere it is printed again and again.
+        while as_json or not out.is_terminal:
+            _tell(context.obj, as_json, one_line=True)
+            time.sleep(WATCH_EVERY_S)
+        with Live(console=out, auto_refresh=False, screen=True) as live:
+            while True:
+                live.update(_picture(gather(open_deployment(context.obj))), refresh=True)
+                time.sleep(WATCH_EVERY_S)
 
 
-def _watch(options: Options, as_json: bool) -> None:
-    """Never ends. On a terminal the picture is renewed in place; elsewhere it is printed again and again."""
-    if as_json or not out.is_terminal:
-        while True:
-            found = gather(open_deployment(options))
-            if as_json:
-                say(json.dumps(found))
-            else:
-                draw(_picture(found))
-            time.sleep(WATCH_EVERY_S)
-    with Live(console=out, auto_refresh=False, screen=True) as live:
-        while True:
-            live.update(_picture(gather(open_deployment(options))), refresh=True)
-            time.sleep(WATCH_EVERY_S)
+def _tell(options: Options, as_json: bool, *, one_line: bool = False) -> None:
+    found = gather(open_deployment(options))
+    if as_json:
+        say_json(found, indent=None if one_line else 1)
+    else:
+        draw(_picture(found))
 
 
 def _picture(found: dict[str, Any]) -> RenderableType:

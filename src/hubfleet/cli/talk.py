@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from hubfleet.cli.deployment import Deployment
 from hubfleet.errors import NotRunningError
+from hubfleet.logfiles import tail
+from hubfleet.supervisor.spec import SupervisorStatus
 from hubfleet.unixhttp import Refused, request
 
+PARTS = ("launcher", "proxy", "hub")
 
-def ask_launcher(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
+
+def ask_launcher(deployment: Deployment, target: str) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
     _running(deployment)
     try:
-        return request(deployment.layout.launcher_socket, method, target, body, timeout=timeout)
+        return request(deployment.layout.launcher_socket, "GET", target, timeout=5)
     except OSError as error:
         raise NotRunningError(
             f"the launcher of hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
         ) from error
 
 
-def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
+def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None) -> Any:
     """The answer of JupyterHub's REST API, asked as hubfleet itself. ``target``: what follows ``/hub/api``.
 
     Raises NotRunningError when the hub does not answer, Refused when it says no.
@@ -30,7 +34,7 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
     _running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
-        return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token, timeout)
+        return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token)
     except Refused:
         raise
     except OSError as error:
@@ -39,20 +43,41 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
         ) from error
 
 
-def entrance_problem(deployment: Deployment) -> str | None:
-    """Why nobody can reach the hub at its address and port, or None."""
+def hear(deployment: Deployment, questions: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], list[str]]:
+    """What parts answer to their questions, and what is wrong: each part that is down or silent, with its last words.
+
+    Where all seems well, whether anybody can reach the hub at its address and port. Raises NotRunningError.
+    """
+    processes = _running(deployment).processes
+    answers, problems = {}, []
+    for name in PARTS:
+        try:
+            if name not in processes or processes[name].state != "running":
+                raise NotRunningError(f"{name} is down, its supervisor starts it again")
+            if name in questions:
+                answers[name] = questions[name]()
+        except (NotRunningError, Refused) as error:
+            last = [line for line in tail(deployment.layout.logs / f"{name}.log", 3) if line.strip()]
+            what = error.what if isinstance(error, NotRunningError) else str(error)
+            problems.append(f"{what}. It said last: {last[-1] if last else 'nothing'}")
+    return answers, problems or _entrance_problems(deployment)
+
+
+def _entrance_problems(deployment: Deployment) -> list[str]:
     listen = deployment.config.listen
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
     try:
         socket.create_connection((address, listen.port), timeout=5).close()
     except OSError as error:
-        return f"nothing answers at {deployment.url} ({error.strerror or error}); see: hubfleet logs proxy"
-    return None
+        return [f"nothing answers at {deployment.url} ({error.strerror or error}); see: hubfleet logs proxy"]
+    return []
 
 
-def _running(deployment: Deployment) -> None:
-    if deployment.supervisor() is None:
+def _running(deployment: Deployment) -> SupervisorStatus:
+    supervisor = deployment.supervisor()
+    if supervisor is None:
         raise NotRunningError(f"hub {deployment.config.hub} does not run", remedy="hubfleet up")
+    return supervisor
 
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:
@@ -79,8 +104,3 @@ def people(deployment: Deployment) -> list[dict[str, Any]]:
         }
         for name in sorted({*signed_up, *known})
     ]
-
-
-def user_path(name: str) -> str:
-    """A user's name inside an address."""
-    return quote(name, safe="")

@@ -18,12 +18,11 @@ from hubfleet.checks import failures
 from hubfleet.cli.console import as_typed, ask, counted, out, program, report, say, show
 from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stop_everything
-from hubfleet.cli.talk import entrance_problem, people
+from hubfleet.cli.talk import hear, people
 from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
 from hubfleet.errors import ApplyError, CancelledError_, CheckError
 from hubfleet.plan import Line, Plan, apply_plan, plan_lines, summary
-from hubfleet.supervisor.spec import SupervisorStatus
 
 
 def up(
@@ -51,11 +50,13 @@ def up(
         _write_files(deployment, yes)
         if not plan.empty:
             _carry_out(deployment, plan)
-    if problem := entrance_problem(deployment):
-        raise ApplyError(problem, state="The hub runs; users' running servers are not touched", remedy="hubfleet check")
+            _sweep(deployment)
+    _, silent = hear(deployment, {})
+    if silent:
+        state = "Users' running servers are not touched"
+        raise ApplyError("\n".join(silent), state=state, remedy="hubfleet check")
     _tell(deployment, plan, detach)
-    attached_here = before is None and deployment.supervision == "attached"
-    if attached_here:
+    if before is None and deployment.supervision == "attached":
         _stay(deployment)
 
 
@@ -94,17 +95,13 @@ def _carry_out(deployment: Deployment, plan: Plan) -> None:
     number = deployment.generations.begin(plan)
     apply_plan(plan, deployment.machines, report)
     deployment.generations.switch(number)
-    _sweep(deployment)
 
 
 def _sweep(deployment: Deployment) -> None:
     """Remove environments that were in use when the plan was made, and no longer are."""
     plan = deployment.plan()
-    if plan.empty or any(change.action != "remove" for _, change in plan.changes):
-        return
-    number = deployment.generations.begin(plan)
-    apply_plan(plan, deployment.machines, report)
-    deployment.generations.switch(number)
+    if not plan.empty and all(change.action == "remove" for _, change in plan.changes):
+        _carry_out(deployment, plan)
 
 
 def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
@@ -130,8 +127,7 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:
         say(f"  Passwords are in {deployment.secrets.path}.", "dim")
-    homes = deployment.config.storage.homes
-    kept = (homes.path or deployment.layout.homes) if homes else None
+    kept = deployment.config.homes(deployment.layout.homes)
     say(f"  Homes: {kept}" if kept else "  Homes are not kept.", "dim")
     say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
     if deployment.supervision != "attached":
@@ -155,7 +151,7 @@ def _stay(deployment: Deployment) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: leave.set())
     while not leave.wait(0.5):
-        if SupervisorStatus.read(deployment.layout.supervisor_dir) is None:
+        if deployment.supervisor() is None:
             raise ApplyError("the hub was stopped by another command, or its supervisor died", remedy="hubfleet status")
     out.line()
     say("Stopping the hub and its servers ...")

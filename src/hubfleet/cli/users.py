@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from hubfleet.cli.console import as_typed, draw, say, table
+from hubfleet.cli.console import as_typed, draw, say, say_json, table
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.talk import ask_hub, people
 from hubfleet.config import valid_user
@@ -29,12 +28,11 @@ def listing(
         return
     deployment = open_deployment(context.obj)
     found = people(deployment)
-    homes = deployment.config.storage.homes
-    root = (homes.path if homes and homes.path else deployment.layout.homes) if homes else None
+    root = deployment.config.homes(deployment.layout.homes)
     for entry in found:
         entry["home"] = str(root / system_name(entry["name"])) if root else None
     if as_json:
-        say(json.dumps({"hub": deployment.config.hub, "users": found}, indent=1))
+        say_json({"hub": deployment.config.hub, "users": found})
         return
     shown = table("name", "may enter", "servers", "home")
     for entry in found:

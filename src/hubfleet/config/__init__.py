@@ -1,26 +1,21 @@
 """Configuration: hubfleet.yaml becomes a frozen Config that knows the line of every setting; and secrets."""
 
 from hubfleet.config.default import default_config, starter_text
-from hubfleet.config.effective import Effective, ExplainRow, effective, explain, groups_of, visible_profiles
+from hubfleet.config.effective import effective, explain, visible_profiles
 from hubfleet.config.fields import valid_hub, valid_user
 from hubfleet.config.load import load
 from hubfleet.config.models import Config
 from hubfleet.config.paths import Mount
 from hubfleet.config.secrets import Secrets, generate_password
-from hubfleet.config.servers import Profile
 
 __all__ = [
     "Config",
-    "Effective",
-    "ExplainRow",
     "Mount",
-    "Profile",
     "Secrets",
     "default_config",
     "effective",
     "explain",
     "generate_password",
-    "groups_of",
     "load",
     "starter_text",
     "valid_hub",

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hubfleet.config.document import Place, leaves
-from hubfleet.config.fields import nearest
+from hubfleet.config.document import Place, dig, leaves
+from hubfleet.config.fields import did_you_mean
 
 Finding = tuple[Place, str, str | None]
 """A place, what is wrong there, and what to write."""
@@ -31,13 +31,9 @@ def references(data: dict[str, Any]) -> Iterator[Finding]:
         named = profile.get("groups") if isinstance(profile, dict) else None
         for index, name in enumerate(named if isinstance(named, list) else []):
             if isinstance(name, str) and name not in groups:
-                close = nearest(name, groups)
-                what = f"no group `{name}`" + (f": did you mean `{close}`?" if close else "")
-                yield (
-                    ("servers", "profiles", key, "groups", str(index)),
-                    what,
-                    f"groups: {{{name}: {{members: [...]}}}}",
-                )
+                place = ("servers", "profiles", key, "groups", str(index))
+                what = f"no group `{name}`{did_you_mean(name, groups)}"
+                yield place, what, f"groups: {{{name}: {{members: [...]}}}}"
 
 
 def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
@@ -54,6 +50,5 @@ def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
 
 def _at(data: Any, path: str, kind: type[Any]) -> Any:
     """The value at a dotted path, or an empty one when there is none of this kind."""
-    for key in path.split("."):
-        data = data.get(key) if isinstance(data, dict) else None
-    return data if isinstance(data, kind) else kind()
+    found = dig(data, tuple(path.split(".")))
+    return found if isinstance(found, kind) else kind()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import shlex
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +36,13 @@ class Document:
         return next((self.lines[place[:size]] for size in range(len(place), 0, -1) if place[:size] in self.lines), 1)
 
 
-def read_document(file: Path, text: str | None = None, *, secret: bool = False) -> Document:
-    """Read a YAML file (or `text`, as if it stood there). Raises ConfigError, with all repeated keys at once.
+def read_document(file: Path, *, secret: bool = False) -> Document:
+    """Read a YAML file. Raises ConfigError, with all repeated keys at once.
 
-    secret: every scalar stays as it is written, a tag `!command` becomes text too, errors quote nothing.
+    secret: every scalar stays as it is written, a tag `!command` becomes text too, errors quote nothing. The file need
+    not be there; one that others may read is refused.
     """
-    if text is None:
-        text = _read(file)
+    text = _read(file, secret)
     try:
         node = YAML(typ="rt", pure=True).compose(io.StringIO(text))
     except YAMLError as error:
@@ -60,10 +63,17 @@ def raised(problems: list[ConfigError]) -> ConfigError:
     return problems[0] if len(problems) == 1 else ConfigErrors(problems)
 
 
-def _read(file: Path) -> str:
+def _read(file: Path, secret: bool) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig") as opened:
+            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
+            if secret and mode & 0o077:
+                what = f"others may read this file (mode {mode:04o})"
+                raise ConfigError(what, where=file.name, remedy=f"run chmod 600 {shlex.quote(str(file))}")
+            return opened.read()
     except FileNotFoundError:
+        if secret:
+            return ""
         raise ConfigError(f"{file} not found", remedy="run `hubfleet init`") from None
     except UnicodeDecodeError:
         raise ConfigError("the file is not UTF-8 text", where=file.name, remedy="save it as UTF-8") from None
@@ -157,6 +167,13 @@ def plain(text: str, tag: str) -> str | int | float | bool | None:
     if tag == f"{_TAG}bool":
         return text.lower() == "true"
     return None if tag == f"{_TAG}null" else text
+
+
+def dig(data: Any, place: Place) -> Any:
+    """The value at a place of plain data, or None."""
+    for key in place:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
 from hubfleet.config.document import Place
-from hubfleet.config.fields import nearest, valid_user
+from hubfleet.config.fields import did_you_mean, valid_user
 from hubfleet.config.models import Config, User
 from hubfleet.config.paths import Mount
 from hubfleet.config.servers import Profile, ServerOptions
@@ -57,16 +57,11 @@ class _Found:
     label: str
 
 
-_OPTIONS: dict[Place, Callable[[ServerOptions], Any]] = {
-    ("memory", "limit"): lambda options: options.memory.limit,
-    ("memory", "guarantee"): lambda options: options.memory.guarantee,
-    ("cpu", "limit"): lambda options: options.cpu.limit,
-    ("cpu", "guarantee"): lambda options: options.cpu.guarantee,
-    ("processes",): lambda options: options.processes,
-    ("stop_after_idle",): lambda options: options.stop_after_idle,
-    ("default_url",): lambda options: options.default_url,
-}
-_MOUNTS = ("storage", "mounts")
+_OPTIONS = (
+    *("memory.limit", "memory.guarantee", "cpu.limit", "cpu.guarantee"),
+    *("processes", "stop_after_idle", "default_url"),
+)
+_MOUNTS, _VARIABLE = "storage.mounts", "environment."
 
 
 def effective(config: Config, user: str, profile: str | None = None) -> Effective:
@@ -76,19 +71,10 @@ def effective(config: Config, user: str, profile: str | None = None) -> Effectiv
     """
     user = valid_user(user)
     found = _resolve(config, user, profile)
-    return Effective(
-        memory_limit=found["memory", "limit"].value,
-        memory_guarantee=found["memory", "guarantee"].value,
-        cpu_limit=found["cpu", "limit"].value,
-        cpu_guarantee=found["cpu", "guarantee"].value,
-        processes=found["processes",].value,
-        stop_after_idle=found["stop_after_idle",].value,
-        environment={place[1]: item.value for place, item in found.items() if place[0] == "environment"},
-        default_url=found["default_url",].value,
-        mounts=tuple(mount.expand(user, config.hub) for mount in found[_MOUNTS].value),
-        groups=groups_of(config, user),
-        profile=profile,
-    )
+    options: dict[str, Any] = {path.replace(".", "_"): found[path].value for path in _OPTIONS}
+    environment = {path[len(_VARIABLE) :]: item.value for path, item in found.items() if path.startswith(_VARIABLE)}
+    mounts = tuple(mount.expand(user, config.hub) for mount in found[_MOUNTS].value)
+    return Effective(**options, environment=environment, mounts=mounts, groups=groups_of(config, user), profile=profile)
 
 
 def groups_of(config: Config, user: str) -> tuple[str, ...]:
@@ -106,22 +92,21 @@ def explain(config: Config, user: str, profile: str | None = None) -> list[Expla
     """Every option of the user's server, its value and the line that decided it. Raises as `effective`."""
     user = valid_user(user)
     rows = [ExplainRow("groups", ", ".join(groups_of(config, user)) or "none", _source(config, ("groups",), ""))]
-    for place, item in _resolve(config, user, profile).items():
-        path = ".".join(place if place == _MOUNTS else ("servers", *place))
-        rows.append(ExplainRow(path, _shown(item.value), _source(config, item.place, item.label)))
+    for path, item in _resolve(config, user, profile).items():
+        setting = path if path == _MOUNTS else f"servers.{path}"
+        rows.append(ExplainRow(setting, _shown(item.value), _source(config, item.place, item.label)))
     return rows
 
 
-def _resolve(config: Config, user: str, profile: str | None) -> dict[Place, _Found]:
+def _resolve(config: Config, user: str, profile: str | None) -> dict[str, _Found]:
     """For each option the last layer that sets it; for mounts too; environment variables one by one."""
-    found: dict[Place, _Found] = {}
+    found: dict[str, _Found] = {}
     for layer in _layers(config, user, profile):
-        for place, get in _OPTIONS.items():
-            value = get(layer.options)
-            if value is not None or place not in found:
-                found[place] = _Found(value, (*layer.options_at, *place), layer.label)
-        for name, value in layer.options.environment.items():
-            found["environment", name] = _Found(value, (*layer.options_at, "environment", name), layer.label)
+        values = {path: attrgetter(path)(layer.options) for path in _OPTIONS}
+        values |= {f"{_VARIABLE}{name}": value for name, value in layer.options.environment.items()}
+        for path, value in values.items():
+            if value is not None or path not in found:
+                found[path] = _Found(value, (*layer.options_at, *path.split(".")), layer.label)
         if layer.mounts is not None:
             found[_MOUNTS] = _Found(layer.mounts, layer.mounts_at, layer.label)
     _cap(found, "memory")
@@ -130,14 +115,13 @@ def _resolve(config: Config, user: str, profile: str | None) -> dict[Place, _Fou
 
 
 def _layers(config: Config, user: str, profile: str | None) -> list[_Layer]:
-    layers = [_Layer(config.servers, ("servers",), config.storage.mounts, _MOUNTS, "")]
+    storage = ("storage", "mounts")
+    layers = [_Layer(config.servers, ("servers",), config.storage.mounts, storage, "")]
     parts: list[tuple[Place, User]] = [(("groups", name), config.groups[name]) for name in groups_of(config, user)]
     if user in config.users:
         parts.append((("users", user), config.users[user]))
-    for place, part in parts:
-        layers.append(
-            _Layer(part.servers, (*place, "servers"), part.storage.mounts, (*place, *_MOUNTS), ".".join(place))
-        )
+    for at, part in parts:
+        layers.append(_Layer(part.servers, (*at, "servers"), part.storage.mounts, (*at, *storage), ".".join(at)))
     if profile is not None:
         at = ("servers", "profiles", profile)
         layers.append(_Layer(_chosen(config, user, profile), at, None, at, f"profiles.{profile}"))
@@ -148,16 +132,15 @@ def _chosen(config: Config, user: str, profile: str) -> Profile:
     visible = dict(visible_profiles(config, user))
     if profile in visible:
         return visible[profile]
-    close = nearest(profile, visible)
-    what = f"no profile `{profile}` for {user}" + (f": did you mean `{close}`?" if close else "")
+    what = f"no profile `{profile}` for {user}{did_you_mean(profile, visible)}"
     raise ConfigError(what, where=config.where("servers.profiles"), remedy=" or ".join(visible) or "no profile")
 
 
-def _cap(found: dict[Place, _Found], resource: str) -> None:
+def _cap(found: dict[str, _Found], resource: str) -> None:
     # A group may lower the limit below the guarantee that everybody has.
-    limit, guarantee = found[resource, "limit"], found[resource, "guarantee"]
+    limit, guarantee = found[f"{resource}.limit"], found[f"{resource}.guarantee"]
     if limit.value is not None and guarantee.value is not None and guarantee.value > limit.value:
-        found[resource, "guarantee"] = limit
+        found[f"{resource}.guarantee"] = limit
 
 
 def _shown(value: Any) -> str:

@@ -8,20 +8,13 @@ from __future__ import annotations
 import ipaddress
 import os.path
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo
 
 from hubfleet.errors import ConfigError
 from hubfleet.names import has_control, valid_login
@@ -49,9 +42,9 @@ class BadValue(ValueError):
         self.remedy = remedy
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be, or None."""
-    return next(iter(get_close_matches(word, list(known), n=1)), None)
+def did_you_mean(word: str, known: Iterable[str], form: Callable[[str], str] = "`{}`".format) -> str:
+    """What to add to the mention of an unknown word: ": did you mean `staff`?"; "" if it is like none that is known."""
+    return "".join(f": did you mean {form(close)}?" for close in get_close_matches(word, list(known), n=1))
 
 
 def valid_user(name: str) -> str:
@@ -103,18 +96,13 @@ def _engine(raw: object) -> object:
 
 
 def _address(raw: object) -> str:
+    if raw == "localhost":
+        return "127.0.0.1"
     try:
-        return str(ipaddress.ip_address(raw)) if isinstance(raw, str) and raw != "localhost" else _localhost(raw)
+        return str(ipaddress.ip_address(raw if isinstance(raw, str) else ""))
     except ValueError:
-        raise BadValue(
-            f"`{raw}` is not an IP address", "127.0.0.1 (this machine only) or 0.0.0.0 (every network)"
-        ) from None
-
-
-def _localhost(raw: object) -> str:
-    if raw != "localhost":
-        raise ValueError(raw)
-    return "127.0.0.1"
+        what, remedy = f"`{raw}` is not an IP address", "127.0.0.1 (this machine only) or 0.0.0.0 (every network)"
+        raise BadValue(what, remedy) from None
 
 
 def _idle(raw: object) -> Duration | Literal["never"]:
@@ -196,15 +184,15 @@ class Form:
         return {"type": self.types[0] if len(self.types) == 1 else list(self.types), "format": self.name}
 
 
-_AS_TEXT = PlainSerializer(str, return_type=str)
+AS_TEXT = PlainSerializer(str, return_type=str)
 
-Size = Annotated[Bytes, PlainValidator(parse_bytes), _AS_TEXT, Form("size", ("string", "integer"))]
-MemoryLimit = Annotated[Bytes, PlainValidator(_memory_limit), _AS_TEXT, Form("size", ("string", "integer"))]
-CoreCount = Annotated[Cores, PlainValidator(parse_cores), _AS_TEXT, Form("cores", ("number", "string"))]
+Size = Annotated[Bytes, PlainValidator(parse_bytes), AS_TEXT, Form("size", ("string", "integer"))]
+MemoryLimit = Annotated[Bytes, PlainValidator(_memory_limit), AS_TEXT, Form("size", ("string", "integer"))]
+CoreCount = Annotated[Cores, PlainValidator(parse_cores), AS_TEXT, Form("cores", ("number", "string"))]
 Idle = Annotated[
     Duration | Literal["never"],
     PlainValidator(_idle),
-    _AS_TEXT,
+    AS_TEXT,
     Form("length of time, or never", ("string", "integer")),
 ]
 HubName = Annotated[str, PlainValidator(_hub), Form("hub name")]
@@ -221,4 +209,4 @@ VariableValue = Annotated[str, PlainValidator(_variable_value), Form("text")]
 Requirement = Annotated[str, PlainValidator(_requirement), Form("package")]
 UrlPath = Annotated[str, PlainValidator(_url_path), Form("page")]
 Line = Annotated[str, AfterValidator(_one_line)]
-PathBeside = Annotated[Path, PlainValidator(_beside), _AS_TEXT, Form("path")]
+PathBeside = Annotated[Path, PlainValidator(_beside), AS_TEXT, Form("path")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config.document import Document, Place, leaves, raised
-from hubfleet.config.fields import nearest
+from hubfleet.config.fields import did_you_mean
 from hubfleet.errors import ConfigError
 
 
@@ -137,7 +137,5 @@ def _overlay(tree: Tree, document: Document, part: Place) -> None:
 
 
 def _unknown_hub(document: Document, hub: str, known: list[str]) -> ConfigError:
-    close = nearest(hub, known)
-    what = f"no hub `{hub}` here" + (f": did you mean `{close}`?" if close else "")
-    listed = f"-H {' or -H '.join(known)}" if known else "hub: " + hub
-    return ConfigError(what, where=document.file.name, remedy=listed)
+    listed = f"-H {' or -H '.join(known)}" if known else f"hub: {hub}"
+    return ConfigError(f"no hub `{hub}` here{did_you_mean(hub, known)}", where=document.file.name, remedy=listed)

@@ -5,24 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    PlainSerializer,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PrivateAttr, model_validator
 
-from hubfleet.config.fields import (
-    Address,
-    BadValue,
-    Engine,
-    HubName,
-    Key,
-    PathBeside,
-    Port,
-    UserName,
-)
+from hubfleet.config.fields import Address, BadValue, Engine, HubName, Key, PathBeside, Port, UserName
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.paths import HomesPath, Mount, MountText
 from hubfleet.config.section import Section, setting
@@ -82,9 +67,7 @@ class Login(Section):
     """How users prove who they are: exactly one of `password` and `signup`."""
 
     password: Annotated[Literal["file"], BeforeValidator(_password)] | None = setting(
-        None,
-        "`file`: whoever knows the class password, which is in the secrets file, may choose a name.",
-        "file",
+        None, "`file`: whoever knows the class password, which is in the secrets file, may choose a name.", "file"
     )
     signup: Literal["approval"] | None = setting(
         None, "`approval`: users sign up with a password of their own; an admin lets them in.", "approval"
@@ -100,8 +83,7 @@ class Login(Section):
     def _one_way(self) -> Login:
         if self.password and self.signup:
             raise BadValue(
-                "`password` and `signup` exclude each other",
-                "keep one (in a hub that inherits it, `password: null`)",
+                "`password` and `signup` exclude each other", "keep one (in a hub that inherits it, `password: null`)"
             )
         if not self.password and not self.signup:
             raise BadValue("nobody could log in", "login: {password: file} or login: {signup: approval}")
@@ -184,6 +166,30 @@ class Config(Section):
         """The line of "servers.memory.limit" or of what is around it, "hubfleet.yaml:12", or None."""
         return self._provenance.where(tuple(path.split(".")))
 
+    def line(self, path: str) -> str:
+        """The same as the start of a sentence: "hubfleet.yaml:12: ", or "" without a file."""
+        where = self.where(path)
+        return f"{where}: " if where else ""
+
+    def homes(self, usual: Path) -> Path | None:
+        """Where homes are kept, `usual` unless the file names a place; None when they are not."""
+        homes = self.storage.homes
+        return None if homes is None else homes.path or usual
+
+    def all_options(self) -> dict[str, ServerOptions]:
+        """The options of all servers, and those of each profile, group and user, by path."""
+        profiles = {f"servers.profiles.{key}": profile for key, profile in self.servers.profiles.items()}
+        return {"servers": self.servers, **profiles, **{f"{at}.servers": part.servers for at, part in self._parts()}}
+
+    def all_mounts(self) -> dict[str, tuple[Mount, ...]]:
+        """Everybody's mounts, and those of each group and user, by path."""
+        parts = {f"{at}.storage.mounts": part.storage.mounts or () for at, part in self._parts()}
+        return {"storage.mounts": self.storage.mounts, **parts}
+
+    def _parts(self) -> list[tuple[str, User]]:
+        groups = [(f"groups.{name}", group) for name, group in self.groups.items()]
+        return [*groups, *((f"users.{name}", user) for name, user in self.users.items())]
+
     def dump(self) -> dict[str, Any]:
         """The configuration as JSON-able data, deterministic and without secrets; `from_dump` builds it back.
 
@@ -199,10 +205,7 @@ class Config(Section):
         order = data.get("order", {})
         rest["groups"] = _sorted(rest.get("groups", {}), order.get("groups", []))
         servers = rest.get("servers", {})
-        rest["servers"] = {
-            **servers,
-            "profiles": _sorted(servers.get("profiles", {}), order.get("profiles", [])),
-        }
+        rest["servers"] = {**servers, "profiles": _sorted(servers.get("profiles", {}), order.get("profiles", []))}
         return cls.model_validate(rest)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainValidator
 
-from hubfleet.config.fields import BadValue, Form, nearest
+from hubfleet.config.fields import AS_TEXT, BadValue, Form, did_you_mean
 from hubfleet.errors import ConfigError
 from hubfleet.names import has_control
 
@@ -107,13 +107,11 @@ def _check_variables(path: str) -> None:
         if name.startswith("tas_"):
             raise BadValue(f"{{{name}}} needs `tas`, which this release does not have", "{username}")
         if name not in VARIABLES:
-            close = nearest(name, VARIABLES)
             have = " or ".join(f"{{{variable}}}" for variable in VARIABLES)
-            raise BadValue(f"unknown variable {{{name}}}" + (f": did you mean {{{close}}}?" if close else ""), have)
+            raise BadValue(f"unknown variable {{{name}}}{did_you_mean(name, VARIABLES, '{{{}}}'.format)}", have)
     if "{" in _BRACES.sub("", path) or "}" in _BRACES.sub("", path):
         raise BadValue(f"`{path}`: a brace without its partner", "{username}")
 
 
-_AS_TEXT = PlainSerializer(str, return_type=str)
-MountText = Annotated[Mount, PlainValidator(parse_mount), _AS_TEXT, Form("host:container:ro|rw")]
-HomesPath = Annotated[Path, PlainValidator(_homes), _AS_TEXT, Form("absolute path")]
+MountText = Annotated[Mount, PlainValidator(parse_mount), AS_TEXT, Form("host:container:ro|rw")]
+HomesPath = Annotated[Path, PlainValidator(_homes), AS_TEXT, Form("absolute path")]

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hubfleet.config.document import Place, leaves
-from hubfleet.config.fields import nearest
+from hubfleet.config.fields import did_you_mean
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.models import Config
 from hubfleet.config.section import Section
@@ -69,14 +69,13 @@ def _unknown(provenance: Provenance, place: Place, value: Any) -> Iterator[Confi
     if (key,) in secrets:
         return
     known = list(section.model_fields)
-    close = nearest(key, known)
     if key in _SAME_FOR_ALL and (place[0] in ("groups", "users") or place[:2] == ("servers", "profiles")):
         where = "storage" if key == "homes" else "servers"
         yield problem(
             provenance, place, "cannot differ per group, user or profile", f"set {where}.{key}, for everybody"
         )
-    elif close:
-        yield problem(provenance, place[:-1], f"`{key}`: did you mean `{close}`?", None, line_of=place)
+    elif meant := did_you_mean(key, known):
+        yield problem(provenance, place[:-1], f"`{key}`{meant}", None, line_of=place)
     elif key in _LATER:
         yield problem(provenance, place, "is not part of this release", "remove it")
     else:

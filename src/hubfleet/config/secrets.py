@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
 import secrets as random
 import shlex
 import signal
-import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from hubfleet.config.document import Document, Place, read_document
-from hubfleet.config.fields import nearest
+from hubfleet.config.document import Document, Place, dig, read_document
+from hubfleet.config.fields import did_you_mean
 from hubfleet.errors import ConfigError
+from hubfleet.privatefiles import write_private
 from hubfleet.units import Secret
 
 PREFIX = "HUBFLEET_SECRET_"
@@ -43,11 +41,7 @@ class Secrets:
     """
 
     def __init__(
-        self,
-        path: Path,
-        hub: str | None = None,
-        environ: Mapping[str, str] = os.environ,
-        timeout: float = 30.0,
+        self, path: Path, hub: str | None = None, environ: Mapping[str, str] = os.environ, timeout: float = 30.0
     ) -> None:
         self.path = path
         self._hub = hub
@@ -68,10 +62,10 @@ class Secrets:
         variable = variable_of(name)
         if self._environ.get(variable):
             return Secret(self._environ[variable])
-        document = self._document()
+        document = read_document(self.path, secret=True)
         for place in reversed(self._places(name)):
-            text = _dig(document.data, place)
-            if text is not None:
+            text = dig(document.data, place)
+            if text and isinstance(text, str):
                 return self._answer(text, self._where(document, place))
         return None
 
@@ -86,7 +80,7 @@ class Secrets:
 
     def check(self) -> None:
         """Raise ConfigError if others may read the file, or it is not YAML or not a map of known secrets."""
-        document = self._document()
+        document = read_document(self.path, secret=True)
         hubs = document.data.get("hubs", {})
         if not isinstance(hubs, dict):
             raise ConfigError(
@@ -115,21 +109,6 @@ class Secrets:
                 form = f"{name}: {{profx: ...}}" if name == NAMES[1] else f"{name}: ..."
                 raise ConfigError(f"{name}: not in the form of a secret", where=where, remedy=form)
 
-    def _document(self) -> Document:
-        try:
-            with self.path.open(encoding="utf-8") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                if mode & 0o077:
-                    what = f"others may read this file (mode {mode:04o})"
-                    raise ConfigError(what, where=self.path.name, remedy=f"run chmod 600 {shlex.quote(str(self.path))}")
-                return read_document(self.path, file.read(), secret=True)
-        except FileNotFoundError:
-            return Document(self.path, {})
-        except UnicodeDecodeError:
-            raise ConfigError("the file is not UTF-8 text", where=self.path.name, remedy="save it as UTF-8") from None
-        except OSError as error:
-            raise ConfigError(f"{self.path} cannot be read: {error.strerror}", remedy=f"ls -l {self.path}") from None
-
     def _places(self, name: str) -> list[Place]:
         """Where a secret may stand, the most local place last."""
         place = tuple(name.split(".", 1))
@@ -149,7 +128,7 @@ class Secrets:
         return self._answers[text]
 
     def _write(self, place: Place, text: str) -> None:
-        self._document()  # A file that others may read is refused before anything is put into it.
+        read_document(self.path, secret=True)  # A file that others may read is refused before anything is put into it.
         yaml = YAML(typ="rt")
         yaml.preserve_quotes = True
         target = Path(os.path.realpath(self.path))
@@ -185,28 +164,6 @@ def generate_password(words: int = 4) -> str:
     return "-".join("".join(random.choice(letters) for letters in alphabets) for _ in range(words))
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read. A crash leaves old or new content."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp gives mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if path.exists() and os.geteuid() == 0:
-                os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _run(command: str, where: str, folder: Path, timeout: float) -> Secret:
     """What a command prints, without the line end. Errors name only its program: arguments may be secret."""
     try:
@@ -239,13 +196,7 @@ def _run(command: str, where: str, folder: Path, timeout: float) -> Secret:
     return Secret(text)
 
 
-def _dig(data: Any, place: Place) -> str | None:
-    for key in place:
-        data = data.get(key) if isinstance(data, dict) else None
-    return data if isinstance(data, str) and data else None
-
-
 def _unknown(name: str, where: str, form: Callable[[str], str]) -> ConfigError:
-    close = nearest(name, NAMES)
-    what = f"`{name}` is not a secret of this release" + (f": did you mean `{form(close)}`?" if close else "")
+    meant = did_you_mean(name, NAMES, lambda known: f"`{form(known)}`")
+    what = f"`{name}` is not a secret of this release{meant}"
     return ConfigError(what, where=where, remedy=" or ".join(form(known) for known in NAMES))

@@ -73,9 +73,7 @@ class ServerOptions(Section):
         None, "A server unused for this long is stopped; at least 10m, or `never`.", "2h", "never"
     )
     environment: dict[Variable, VariableValue] = setting(
-        {},
-        "Environment variables of servers. No secrets: every user can read them.",
-        {"OMP_NUM_THREADS": "2"},
+        {}, "Environment variables of servers. No secrets: every user can read them.", {"OMP_NUM_THREADS": "2"}
     )
     default_url: UrlPath | None = setting(None, "Page that opens first.", "/lab", "/tree")
 

@@ -101,13 +101,7 @@ def configure(c: Any, settings: HubSettings) -> None:
         {"name": "hubfleet", "scopes": OPERATOR_SCOPES, "services": ["hubfleet"]},
         {
             "name": "idle-culler",
-            "scopes": [
-                "list:users",
-                "read:users:activity",
-                "read:servers",
-                "delete:servers",
-                "admin:server_state",
-            ],
+            "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers", "admin:server_state"],
             "services": ["idle-culler"],
         },
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 
 from hubfleet.launcher.base import Record
+from hubfleet.privatefiles import write_private
 
 log = logging.getLogger("hubfleet.launcher")
 
@@ -35,16 +35,7 @@ class Records:
 
     def save(self, record: Record) -> None:
         """Raises OSError, with the previous record intact, when the disk is full."""
-        beside = self._directory / f".{record.id}.new"
-        try:
-            with open(beside, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                json.dump(record.to_json(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self._directory / f"{record.id}.json")
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        write_private(self._directory / f"{record.id}.json", json.dumps(record.to_json()))
 
     def remove(self, identifier: str) -> None:
         (self._directory / f"{identifier}.json").unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """Machines: how to reach where things are deployed."""
 
-from __future__ import annotations
-
 from hubfleet.machines.base import Machine
 from hubfleet.machines.local import LocalMachine
 

@@ -17,9 +17,7 @@ class LocalMachine:
     name: str = "local"
 
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
-        """See Machine."""
         return agent.observe(resources)
 
     def apply(self, change: Change, progress: Progress) -> bool:
-        """See Machine."""
         return agent.apply(change, progress)

@@ -9,8 +9,6 @@
 The plan may also be made (and confirmed) before the lock is taken: what changed in between is refused.
 """
 
-from __future__ import annotations
-
 from hubfleet.plan.apply import Event, apply_plan
 from hubfleet.plan.generations import Generations
 from hubfleet.plan.make import make_plan

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from hubfleet.errors import ApplyError, HubfleetError
@@ -41,46 +42,30 @@ def apply_plan(plan: Plan, machines: Mapping[str, Machine], on_event: Callable[[
     and what was not. Running the command again carries on from there.
     """
     for number, (name, change) in enumerate(plan.changes, start=1):
-        step = _Step(number, len(plan.changes), name, change, on_event, time.monotonic())
-        step.tell("start")
+        tell = partial(_tell, on_event, Event(number, len(plan.changes), name, change, "start"), time.monotonic())
+        tell("start")
         try:
-            acted = machines[name].apply(change, step.progress)
+            acted = machines[name].apply(change, partial(tell, "progress"))
         except (HubfleetError, OSError) as error:
-            raise _failure(step, error) from error
-        step.tell("done" if acted else "already done")
+            raise _failure(number, plan, error) from error
+        tell("done" if acted else "already done")
 
 
-@dataclass(frozen=True)
-class _Step:
-    number: int
-    total: int
-    machine: str
-    change: Change
-    on_event: Callable[[Event], None]
-    started: float
-
-    def tell(self, status: Status, text: str = "") -> None:
-        seconds = time.monotonic() - self.started
-        self.on_event(Event(self.number, self.total, self.machine, self.change, status, text, seconds))
-
-    def progress(self, text: str) -> None:
-        self.tell("progress", text)
+def _tell(on_event: Callable[[Event], None], begun: Event, started: float, status: Status, text: str = "") -> None:
+    on_event(replace(begun, status=status, text=text, seconds=time.monotonic() - started))
 
 
-def _failure(step: _Step, error: HubfleetError | OSError) -> ApplyError:
+def _failure(number: int, plan: Plan, error: HubfleetError | OSError) -> ApplyError:
+    machine, change = plan.changes[number - 1]
     if isinstance(error, HubfleetError):
         cause, state, remedy = error.what, error.state, error.remedy
     else:
-        cause, state, remedy = (
-            ": ".join(filter(None, [error.filename, error.strerror or str(error)])),
-            None,
-            None,
-        )
-    done = step.number - 1
-    counts = f"{done} of {step.total} steps are done and stay; {step.total - step.number} were not begun"
+        cause, state, remedy = ": ".join(filter(None, [error.filename, error.strerror or str(error)])), None, None
+    total = len(plan.changes)
+    counts = f"{number - 1} of {total} steps are done and stay; {total - number} were not begun"
     return ApplyError(
-        f"{step.change.action} {step.change.resource.title} failed: {cause}",
-        where=f"{step.machine}, step {step.number}",
+        f"{change.action} {change.resource.title} failed: {cause}",
+        where=f"{machine}, step {number}",
         state=f"{state}. {counts}" if state else counts,
         remedy=remedy or "correct that, then hubfleet up again; it carries on from here",
     )

@@ -7,7 +7,6 @@ So whatever a killed deployment may have made is on record, and a later one can 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from typing import Any
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.plan.model import Manifest, Placed, Plan
 from hubfleet.plan.show import plan_text
+from hubfleet.privatefiles import sync_directory, write_private
 from hubfleet.resources import Resource, from_json
 
 KEPT = 20
@@ -84,11 +84,11 @@ class Generations:
         number = newest + 1
         partial = self.path / f".new-{number:04d}"
         partial.mkdir(mode=0o700)
-        _write(partial / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-        _write(partial / "summary.txt", plan_text(plan, full=True))
-        _write(partial / "created", time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n")
+        write_private(partial / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        write_private(partial / "summary.txt", plan_text(plan, full=True))
+        write_private(partial / "created", time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n")
         partial.rename(self.folder(number))
-        _sync(self.path)
+        sync_directory(self.path)
         return number
 
     def switch(self, number: int) -> None:
@@ -97,7 +97,7 @@ class Generations:
         link.unlink(missing_ok=True)
         link.symlink_to(self.folder(number).name)
         link.rename(self.path / "current")
-        _sync(self.path)
+        sync_directory(self.path)
         for old in self.numbers()[:-KEPT]:
             if old != number:
                 doomed = self.path / f".old-{old:04d}"
@@ -127,22 +127,3 @@ def _json(placed: Iterable[Placed]) -> dict[str, list[dict[str, Any]]]:
 
 def _resources(machines: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[Resource, ...]]:
     return {name: tuple(from_json(item) for item in items) for name, items in machines.items()}
-
-
-def _write(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", opener=_private) as target:
-        target.write(text)
-        target.flush()
-        os.fsync(target.fileno())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

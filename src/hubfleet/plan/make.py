@@ -23,9 +23,10 @@ def make_plan(desired: Desired, machines: Mapping[str, Machine], previous: Manif
     missing = [name for name in desired.machines if name not in machines]
     if missing:
         raise HubfleetError(f"no way to reach machine {', '.join(missing)}")
-    work = [_Work(machines[name], desired.machines.get(name, ()), previous.resources.get(name, ())) for name in names]
-    with ThreadPoolExecutor(max_workers=max(1, len(work))) as pool:
-        parts = list(pool.map(_compare, work))
+    wanted = [desired.machines.get(name, ()) for name in names]
+    earlier = [previous.resources.get(name, ()) for name in names]
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+        parts = list(pool.map(_compare, [machines[name] for name in names], wanted, earlier))
     gone = [name for name in previous.resources if name not in machines]
     return Plan(
         hub=desired.hub,
@@ -42,13 +43,6 @@ def make_plan(desired: Desired, machines: Mapping[str, Machine], previous: Manif
 
 
 @dataclass(frozen=True)
-class _Work:
-    machine: Machine
-    wanted: tuple[Resource, ...]
-    earlier: tuple[Resource, ...]
-
-
-@dataclass(frozen=True)
 class _Part:
     machine: str
     changes: tuple[Change, ...]
@@ -56,13 +50,13 @@ class _Part:
     leftovers: tuple[Resource, ...]
 
 
-def _compare(work: _Work) -> _Part:
-    wanted_ids = {resource.id for resource in work.wanted}
-    if len(wanted_ids) != len(work.wanted):
-        raise HubfleetError(f"a resource is there twice on {work.machine.name}")
-    unwanted = tuple(resource for resource in reversed(work.earlier) if resource.id not in wanted_ids)
+def _compare(machine: Machine, wanted: tuple[Resource, ...], earlier: tuple[Resource, ...]) -> _Part:
+    wanted_ids = {resource.id for resource in wanted}
+    if len(wanted_ids) != len(wanted):
+        raise HubfleetError(f"a resource is there twice on {machine.name}")
+    unwanted = tuple(resource for resource in reversed(earlier) if resource.id not in wanted_ids)
     try:
-        observed = work.machine.observe([*work.wanted, *unwanted])
+        observed = machine.observe([*wanted, *unwanted])
     except OSError as error:
         raise CheckError(
             f"{error.filename} cannot be looked at: {error.strerror}", remedy="run the same command with sudo"
@@ -72,11 +66,11 @@ def _compare(work: _Work) -> _Part:
     last = [item for item in leftovers if not item.removed_first]
     changes = [
         *(_seen(item.removal(observed[item.id]), observed) for item in first),
-        *(_seen(item.diff(observed[item.id]), observed) for item in work.wanted),
+        *(_seen(item.diff(observed[item.id]), observed) for item in wanted),
         *(_seen(item.removal(observed[item.id]), observed) for item in last),
     ]
     notes = tuple(_notes(unwanted, observed))
-    return _Part(work.machine.name, tuple(change for change in changes if change), notes, leftovers)
+    return _Part(machine.name, tuple(change for change in changes if change), notes, leftovers)
 
 
 def _seen(change: Change | None, observed: Mapping[str, Observed | None]) -> Change | None:

@@ -19,18 +19,14 @@ class Account(Resource):
     """
 
     kind: ClassVar[str] = "account"
+    keyed_by: ClassVar[str] = "name"
     removable: ClassVar[bool] = False
 
     name: str
     comment: str = ""
 
-    @property
-    def key(self) -> str:
-        """The account's name."""
-        return self.name
-
     def diff(self, observed: Observed | None) -> Change | None:
-        """See Resource. Raises CheckError if the name belongs to a person."""
+        """Raises CheckError if the name belongs to a person."""
         if observed is None:
             return Change(self, "create", ("system account without password and login shell",))
         if observed["uid"] == 0 or observed["uid"] >= FIRST_HUMAN_UID:

@@ -21,20 +21,22 @@ class Resource:
     """Something a machine should have. Subclasses are frozen dataclasses in a file of their own.
 
     kind:      the word used in ids, plans and manifests.
+    keyed_by:  the field that tells this one from the others of its kind.
     removable: whether it is removed once no longer wanted; False for what may hold people's data.
     removed_first: removed before anything is made (it holds a port); others are removed at the end.
     volatile:  observed keys that may change between plan and apply without making the plan stale.
     """
 
     kind: ClassVar[str] = ""
+    keyed_by: ClassVar[str] = "path"
     removable: ClassVar[bool] = True
     removed_first: ClassVar[bool] = False
     volatile: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def key(self) -> str:
-        """What tells this one from the others of its kind (a path, a name)."""
-        raise NotImplementedError
+        """What tells this one from the others of its kind: its path or its name."""
+        return str(getattr(self, self.keyed_by))
 
     @property
     def id(self) -> str:

@@ -14,7 +14,7 @@ class Directory(Resource):
     """A directory; its parent must exist. Never removed.
 
     owner, group: names; empty means "leave as it is".
-    Observed keys: type (directory, symlink, other), owner, group, mode. A link made by root or by the
+    Observed keys: type (file, symlink, directory, other), owner, group, mode. A link made by root or by the
     account hubfleet runs as is followed; any other link is reported as `symlink`.
     """
 
@@ -26,13 +26,8 @@ class Directory(Resource):
     group: str = ""
     mode: int = 0o755
 
-    @property
-    def key(self) -> str:
-        """The path."""
-        return self.path
-
     def diff(self, observed: Observed | None) -> Change | None:
-        """See Resource. Raises CheckError if something else is at the path."""
+        """Raises CheckError if something else is at the path."""
         if observed is None:
             return Change(self, "create", (access(self.owner, self.group, self.mode),))
         if observed["type"] != "directory":

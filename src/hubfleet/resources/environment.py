@@ -51,11 +51,6 @@ class Environment(Resource):
     system_site: bool = False
 
     @property
-    def key(self) -> str:
-        """The path."""
-        return self.path
-
-    @property
     def title(self) -> str:
         """Kind, label and path."""
         return f"environment {self.label} ({self.path})"
@@ -78,7 +73,6 @@ class Environment(Resource):
         return replace(self, path=f"{parent}/{self.label}-{self.short}")
 
     def diff(self, observed: Observed | None) -> Change | None:
-        """See Resource."""
         if not self.path.endswith(self.short):
             raise CheckError(f"{self.path} does not end in {self.short}", remedy="use Environment.placed()")
         if observed is None:
@@ -90,11 +84,11 @@ class Environment(Resource):
         return Change(self, "update", ("an incomplete build is removed and built again",), impact)
 
     def steady(self, observed: Observed | None) -> Observed | None:
-        """See Resource. An incomplete build counts as none: tools of a killed one may still write into it."""
+        """An incomplete build counts as none: tools of a killed one may still write into it."""
         return super().steady(observed) if observed and observed["complete"] else None
 
     def removal(self, observed: Observed | None) -> Change | None:
-        """See Resource: None while processes run from it."""
+        """None while processes run from it."""
         return None if observed and observed["users"] else super().removal(observed)
 
     def _contents(self) -> Iterator[str]:

@@ -31,21 +31,15 @@ class File(Resource):
     secret: bool = False
 
     @property
-    def key(self) -> str:
-        """The path."""
-        return self.path
-
-    @property
     def sha256(self) -> str:
         """Digest of the content, in hexadecimal."""
         return hashlib.sha256(self.content.encode()).hexdigest()
 
     def redacted(self) -> File:
-        """See Resource."""
         return replace(self, content=f"sha256:{self.sha256}") if self.secret else self
 
     def diff(self, observed: Observed | None) -> Change | None:
-        """See Resource. Raises CheckError if a directory is at the path."""
+        """Raises CheckError if a directory is at the path."""
         if observed is None:
             return Change(self, "create", (access(self.owner, self.group, self.mode), *self._lines("")))
         if observed["type"] == "directory":

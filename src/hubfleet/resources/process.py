@@ -33,6 +33,7 @@ class Process(Resource):
     """
 
     kind: ClassVar[str] = "process"
+    keyed_by: ClassVar[str] = "name"
     volatile: ClassVar[frozenset[str]] = frozenset({"state"})
     removed_first: ClassVar[bool] = True
 
@@ -50,22 +51,16 @@ class Process(Resource):
     attached: bool = False
 
     @property
-    def key(self) -> str:
-        """Its name, unique in the hub."""
-        return self.name
-
-    @property
     def fingerprint(self) -> str:
         """Changes whenever the process has to be started anew."""
         parts = [self.argv, sorted(self.environment.items()), self.depends, self.log]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def steady(self, observed: Observed | None) -> Observed | None:
-        """See Resource. Whatever a process does meanwhile, the change leads to the wanted one: no plan goes stale."""
+        """Whatever a process does meanwhile, the change leads to the wanted one: no plan goes stale."""
         return None
 
     def diff(self, observed: Observed | None) -> Change | None:
-        """See Resource."""
         if observed is None:
             return Change(self, "start", ("not running",))
         if observed["fingerprint"] != self.fingerprint:

@@ -6,10 +6,11 @@ Each process is one JSON file in the supervisor's directory, written by `up`; ``
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from hubfleet.privatefiles import write_private
 
 STATUS = "status.json"
 LOCK = "lock"
@@ -30,9 +31,6 @@ class ProcessSpec:
     fingerprint: str
     log: str
 
-    def to_text(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
-
     @classmethod
     def from_text(cls, text: str) -> ProcessSpec:
         data = json.loads(text)
@@ -41,10 +39,7 @@ class ProcessSpec:
 
 def write_spec(path: Path, spec: ProcessSpec) -> None:
     """Replace a process's file in one step."""
-    beside = path.with_suffix(".new")
-    beside.write_text(spec.to_text())
-    beside.chmod(0o600)
-    os.replace(beside, path)
+    write_private(path, json.dumps(asdict(spec), indent=1, sort_keys=True) + "\n")
 
 
 def read_specs(directory: Path) -> dict[str, ProcessSpec]:
@@ -79,9 +74,7 @@ class SupervisorStatus:
     processes: dict[str, ProcessStatus]
 
     def write(self, directory: Path) -> None:
-        beside = directory / f".{STATUS}.new"
-        beside.write_text(json.dumps(asdict(self), indent=1))
-        os.replace(beside, directory / STATUS)
+        write_private(directory / STATUS, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, directory: Path) -> SupervisorStatus | None:

@@ -11,11 +11,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -25,8 +24,8 @@ from hubfleet.engines.local.home import HOMES_MARKER
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.layout import Layout
 from hubfleet.unixhttp import Refused, request
+from waiting import soon
 
-Answer = TypeVar("Answer")
 PROGRAM = f"""#!{sys.executable}
 import os, socket, sys, time
 way = os.environ.get("JUPYTERHUB_WAY", "")
@@ -39,14 +38,6 @@ with socket.socket(socket.AF_UNIX) as listening:
     listening.listen()
     time.sleep(600)
 """
-
-
-def soon(look: Callable[[], Answer], limit: float = 20.0) -> Answer:
-    deadline = time.monotonic() + limit
-    while not (found := look()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-    return found
 
 
 class Site:
@@ -273,7 +264,7 @@ def test_a_server_that_nobody_waits_for_any_more_is_stopped_again(site: Site) ->
         assert begun.alive()
     soon(lambda: not begun.alive())
     soon(lambda: site.status("ada")["state"] == "stopped")
-    assert site.users() == []
+    soon(lambda: site.users() == [])
 
 
 def test_a_server_that_was_being_started_when_the_launcher_died_is_stopped(site: Site) -> None:

@@ -9,26 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import pytest
 
 from hubfleet.supervisor.spec import ProcessSpec, ProcessStatus, SupervisorStatus, identity, write_spec
+from waiting import soon
 
-Answer = TypeVar("Answer")
 SLEEPER = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)")
 COMMAND = (sys.executable, "-m", "hubfleet.supervisor.daemon")
-
-
-def soon(look: Callable[[], Answer], limit: float = 20.0) -> Answer:
-    deadline = time.monotonic() + limit
-    while not (found := look()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-    return found
 
 
 class Site:

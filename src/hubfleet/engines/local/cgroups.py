@@ -83,17 +83,9 @@ class Cgroups:
         if limits.memory is not None:
             yield "memory", "memory.max" if two else "memory.limit_in_bytes", str(limits.memory)
             if two and (self._mount / "hubfleet" / "memory.swap.max").exists():
-                yield (
-                    "memory",
-                    "memory.swap.max",
-                    "0",
-                )  # or a server past its limit would push the machine into swap
+                yield "memory", "memory.swap.max", "0"  # or a server past its limit would push the machine into swap
         if limits.memory_guarantee is not None:
-            yield (
-                "memory",
-                "memory.low" if two else "memory.soft_limit_in_bytes",
-                str(limits.memory_guarantee),
-            )
+            yield "memory", "memory.low" if two else "memory.soft_limit_in_bytes", str(limits.memory_guarantee)
         if limits.cpu is not None:
             quota = max(1000, int(limits.cpu * _CPU_PERIOD_US))
             if two:
@@ -103,11 +95,7 @@ class Cgroups:
                 yield "cpu", "cpu.cfs_quota_us", str(quota)
         if limits.cpu_guarantee is not None:
             weight = max(1, min(10_000, int(limits.cpu_guarantee * 100)))
-            yield (
-                "cpu",
-                "cpu.weight" if two else "cpu.shares",
-                str(weight if two else max(2, weight * 1024 // 100)),
-            )
+            yield "cpu", "cpu.weight" if two else "cpu.shares", str(weight if two else max(2, weight * 1024 // 100))
         if limits.processes is not None:
             yield "pids", "pids.max", str(limits.processes)
 
@@ -140,10 +128,8 @@ class Cgroups:
         if no_more_forks.exists():
             no_more_forks.write_text("0")
         for pid in self.processes(server):
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself in between
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it ended by itself in between
 
     def remove(self, server: str) -> bool:
         """Remove an empty group, and the hub's with its last one; False while processes are still in it."""

@@ -42,19 +42,14 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     environments = _environments(config, site)
     files = _files(config, site, who, environments)
     processes = _processes(config, site, environments, files)
+    accounts = [Account(who.hub, f"hub {config.hub}"), Account(who.proxy, f"proxy of hub {config.hub}")]
     return (
-        *_accounts(config, who),
+        *(accounts if who.hub else ()),
         *_directories(config, site, who),
         *environments,
         *files.values(),
         *processes,
     )
-
-
-def _accounts(config: Config, who: Accounts) -> list[Resource]:
-    if not who.hub:
-        return []
-    return [Account(who.hub, f"hub {config.hub}"), Account(who.proxy, f"proxy of hub {config.hub}")]
 
 
 def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
@@ -80,16 +75,10 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Resource]:
         Directory(str(layout.launcher_socket.parent), root, who.hub, 0o710 if root else 0o700),
         Directory(str(layout.servers_run), root, root, passable),
     ]
-    homes = homes_path(config, site)
+    homes = config.homes(site.layout.homes)
     if homes is not None:
         wanted.append(Directory(str(homes), root, root, passable))
     return list(wanted)
-
-
-def homes_path(config: Config, site: Site) -> Path | None:
-    """Where homes are kept; None when they are not."""
-    homes = config.storage.homes
-    return None if homes is None else homes.path or site.layout.homes
 
 
 def _environments(config: Config, site: Site) -> tuple[Environment, Environment]:
@@ -147,29 +136,28 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             **common,
             "environment": environments[1].path,
             "interpreter": str(site.interpreter),
-            "homes": _text(homes_path(config, site)),
+            "homes": _text(config.homes(site.layout.homes)),
             "hide": _hidden(config, site),
             "skeleton": _text(homes.skeleton if homes else None),
             "hub_account": who.hub,
         },
     }
-    hub_secrets = {**{name: site.tokens[name] for name in site.tokens}, **site.passwords}
+
+    def secret(path: Path, content: str, owner: str) -> File:
+        return File(str(path), content, owner, owner, 0o600, secret=True)
+
     files = {
-        "tokens": File(str(layout.secrets_dir / "tokens.json"), _json(dict(site.tokens)), root, root, 0o600, True),
-        "proxy_token": File(
-            str(layout.secrets_dir / "proxy_token"), site.tokens["proxy_token"], root, root, 0o600, True
-        ),
+        "tokens": secret(layout.secrets_dir / "tokens.json", _json(dict(site.tokens)), root),
+        "proxy_token": secret(layout.secrets_dir / "proxy_token", site.tokens["proxy_token"], root),
         "hub": File(str(layout.hub_dir / "hub.json"), _json(hub), who.hub, who.hub, 0o644),
-        "hub_secrets": File(
-            str(layout.hub_dir / "hub-secrets.json"), _json(hub_secrets), who.hub, who.hub, 0o600, True
-        ),
+        "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
         "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
         "hub_sandbox": _sandbox(config, site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
         "proxy_sandbox": _sandbox(
             config, site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub
         ),
     }
-    kept = homes_path(config, site)
+    kept = config.homes(site.layout.homes)
     if kept is not None:
         files["homes"] = File(str(kept / HOMES_MARKER), f"Homes of hub {config.hub}.\n", root, root)
     if site.supervision == "systemd":
@@ -182,14 +170,9 @@ def _hidden(config: Config, site: Site) -> list[str]:
 
     Mounts are among them, of all groups: what only some may have must not be found by the others under its own path.
     """
-    parts = [*config.groups.values(), *config.users.values()]
-    hosts = [
-        mount.host
-        for mounts in (config.storage.mounts, *(part.storage.mounts for part in parts))
-        for mount in mounts or ()
-    ]
+    hosts = [mount.host for mounts in config.all_mounts().values() for mount in mounts]
     fixed = [host if "{" not in host else host.partition("{")[0].rpartition("/")[0] for host in hosts]
-    homes = homes_path(config, site)
+    homes = config.homes(site.layout.homes)
     return sorted({*sandbox.HIDDEN, str(site.layout.base), *([str(homes)] if homes else []), *fixed})
 
 
@@ -316,7 +299,7 @@ def _processes(
 
 
 def _unit(config: Config, site: Site, environment: Environment) -> str:
-    paths = " ".join(str(path) for path in (site.layout.state, homes_path(config, site)) if path)
+    paths = " ".join(str(path) for path in (site.layout.state, config.homes(site.layout.homes)) if path)
     # KillMode=process: stopping the unit ends the supervisor, which ends its three; users' servers stay.
     return f"""[Unit]
 Description=JupyterHub {config.hub} (hubfleet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from hubfleet.config import Config
@@ -15,54 +16,38 @@ from hubfleet.launcher.base import Launch
 from hubfleet.resources import Resource
 
 
+def _set_limits(options: ServerOptions) -> list[str]:
+    limits = ("memory.limit", "memory.guarantee", "cpu.limit", "cpu.guarantee", "processes")
+    return [limit for limit in limits if attrgetter(limit)(options) is not None]
+
+
 class LocalEngine:
     """Implements ``engines.base.Engine``."""
 
     name = "local"
 
     def limits_problem(self, hub: str) -> str | None:
-        """See ``Engine.limits_problem``."""
         return Cgroups(hub).problem
 
     def problems(self, config: Config, site: Site) -> list[str]:
-        """See ``Engine.problems``. A limit that cannot be enforced is refused, never ignored."""
+        """A limit that cannot be enforced is refused, never ignored."""
         found = []
-        layers: list[tuple[str, ServerOptions]] = [("servers", config.servers)]
-        layers += [(f"servers.profiles.{key}", profile) for key, profile in config.servers.profiles.items()]
-        layers += [(f"groups.{name}.servers", group.servers) for name, group in config.groups.items()]
-        layers += [(f"users.{name}.servers", user.servers) for name, user in config.users.items()]
-        for path, options in layers:
-            for key, value in (
-                ("memory.limit", options.memory.limit),
-                ("memory.guarantee", options.memory.guarantee),
-                ("cpu.limit", options.cpu.limit),
-                ("cpu.guarantee", options.cpu.guarantee),
-                ("processes", options.processes),
-            ):
-                if value is not None and site.limits_problem:
-                    where = config.where(f"{path}.{key}")
-                    found.append(
-                        f"{where + ': ' if where else ''}{path}.{key} cannot be enforced: {site.limits_problem}. "
-                        f"Try: run hubfleet as root (sudo), or remove {path}.{key}"
-                    )
-        mounts = [("storage.mounts", config.storage.mounts)]
-        mounts += [
-            (f"groups.{name}.storage.mounts", group.storage.mounts or ()) for name, group in config.groups.items()
-        ]
-        mounts += [(f"users.{name}.storage.mounts", user.storage.mounts or ()) for name, user in config.users.items()]
-        for path, entries in mounts:
-            if entries and not site.layout.privileged:
-                where = config.where(path)
+        limits = [f"{at}.{limit}" for at, options in config.all_options().items() for limit in _set_limits(options)]
+        for path in limits if site.limits_problem else []:
+            found.append(
+                f"{config.line(path)}{path} cannot be enforced: {site.limits_problem}. "
+                f"Try: run hubfleet as root (sudo), or remove {path}"
+            )
+        for path, mounts in config.all_mounts().items():
+            if mounts and not site.layout.privileged:
                 found.append(
-                    f"{where + ': ' if where else ''}{path}: only root can show one directory under another name. "
+                    f"{config.line(path)}{path}: only root can show one directory under another name. "
                     f"Try: run hubfleet as root (sudo), or remove {path}"
                 )
         return found
 
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
-        """See ``Engine.desired``."""
         return desired_state(config, site)
 
     def launch(self, settings: Mapping[str, Any]) -> Launch:
-        """See ``Engine.launch``."""
         return LocalLaunch(Settings.from_json(settings))

@@ -15,11 +15,6 @@ from typing import Any
 from hubfleet.supervisor.spec import identity
 
 
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 @dataclass(frozen=True)
 class ProcessHandle:
     """One process for as long as it lives. ``start``: clock ticks after boot."""
@@ -74,10 +69,10 @@ class ProcessHandle:
         if descriptor is None:
             return True
         loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.add_reader(descriptor, _settle, ended)
+        ended = asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
         try:
-            await asyncio.wait_for(ended, limit)
+            await asyncio.wait_for(ended.wait(), limit)
         except asyncio.TimeoutError:
             return False
         finally:

@@ -149,15 +149,9 @@ def _mount_namespace(spec: dict[str, Any]) -> None:
     for directory in hidden:
         _mount("none", directory, "", MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_RDONLY)
     if spec.get("hide_processes"):
-        _hide_other_processes()
-
-
-def _hide_other_processes() -> None:
-    """A fresh /proc that lists own processes only. Kernels in containers may refuse; ids still protect them."""
-    try:
-        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV, "hidepid=2")
-    except OSError:
-        return
+        # A fresh /proc that lists own processes only. Kernels in containers may refuse; ids still protect them.
+        with contextlib.suppress(OSError):
+            _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV, "hidepid=2")
 
 
 def _take_identity(spec: dict[str, Any]) -> None:

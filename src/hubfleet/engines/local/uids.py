@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import pwd
 from pathlib import Path
+
+from hubfleet.privatefiles import private, write_private
 
 # Above every account a distribution makes (< 65536), below the ranges that user namespaces take (from 100000).
 FIRST, LAST = 70_000, 99_999
@@ -27,13 +28,13 @@ def uid_for(table: Path, hub: str, system_name: str) -> int:
     table.parent.mkdir(parents=True, exist_ok=True)
     # The lock is a file of its own, for the table is replaced, and a lock on a replaced file guards nothing.
     # Nobody else may open it: whoever can, can hold it.
-    with open(table.with_suffix(".lock"), "w", opener=_private) as lock:
+    with open(table.with_suffix(".lock"), "w", opener=private) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known: dict[str, int] = json.loads(table.read_text()) if table.exists() else {}
         key = f"{hub}/{system_name}"
         if key not in known:
             known[key] = _next_free(table, known)
-            _replace(table, known)
+            write_private(table, json.dumps(known, indent=1, sort_keys=True))
         return known[key]
 
 
@@ -45,17 +46,3 @@ def _next_free(table: Path, known: dict[str, int]) -> int:
     if number > LAST:
         raise NoIdLeft(f"all user ids from {FIRST} to {LAST} are taken (see {table})")
     return number
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _replace(table: Path, known: dict[str, int]) -> None:
-    """Write beside and rename: a full disk or a crash leaves the old table."""
-    beside = table.with_suffix(".new")
-    with open(beside, "w", opener=_private) as file:
-        json.dump(known, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, table)
