@@ -51,10 +51,20 @@ def limit(hub: RunningHub, server: str, what: str) -> int:
     return int(text)
 
 
+def count(hub: RunningHub, server: str, what: str, file: str, key: str) -> int:
+    """One of the kernel's counts for a server's control group."""
+    path = GROUPS / FILES[what].rpartition("/")[0] / "hubfleet" / hub.name / server / file
+    return int(dict(line.split() for line in path.read_text().splitlines())[key])
+
+
 def throttled(hub: RunningHub, server: str) -> int:
     """How often a server had used up its quota."""
-    path = GROUPS / FILES["cpu"].rpartition("/")[0] / "hubfleet" / hub.name / server / "cpu.stat"
-    return int(dict(line.split() for line in path.read_text().splitlines())["nr_throttled"])
+    return count(hub, server, "cpu", "cpu.stat", "nr_throttled")
+
+
+def forks_refused(hub: RunningHub, server: str) -> int:
+    """How often a server had as many processes as it may have."""
+    return count(hub, server, "processes", "pids.events", "max")
 
 
 def members(hub: RunningHub, server: str) -> set[int]:
@@ -140,8 +150,9 @@ print(len(children), error)
 def test_a_fork_bomb_ends_with_its_server(strict_hub: RunningHub, pair: tuple[Inside, Inside]) -> None:
     neighbour = pair[1]
     bomber = pair[0]
+    before = forks_refused(strict_hub, "lima")
     bomber.kernel.send("import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass")
-    await_that("the group is full", lambda: len(members(strict_hub, "lima")) > 100)
+    await_that("the group is full", lambda: forks_refused(strict_hub, "lima") > before)
     assert len(members(strict_hub, "lima")) <= 200
     assert neighbour.kernel.run("print(sum(range(1000)))") == "499500\n"
     inside = members(strict_hub, "lima")

@@ -109,3 +109,11 @@ def test_named_servers_are_apart_and_limited(profiles_hub: RunningHub) -> None:
     assert nan.servers()[""]["ready"]
     nan.stop("two")
     nan.stop()
+
+
+def test_named_servers_are_off_unless_asked_for(hub: RunningHub) -> None:
+    nora = hub.person("nora")
+    answer = nora.api("POST", "/users/nora/servers/one", json={})
+    assert answer.status_code == 400
+    assert "Named servers are not enabled" in answer.json()["message"]
+    assert not nora.servers()

@@ -50,7 +50,6 @@ class PeopleAuthenticator(NativeAuthenticator):
         self.minimum_password_length = MINIMUM_PASSWORD
         self.allowed_failed_logins = TRIES
         self.seconds_before_next_try = PAUSE_S
-        self.open_signup = self.kind == "password"
         self._set_first_passwords()
 
     def _set_first_passwords(self) -> None:
