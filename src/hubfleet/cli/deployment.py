@@ -69,6 +69,12 @@ class Deployment:
         return f"http://{address}:{self.config.listen.port}"
 
     @property
+    def homes(self) -> Path | None:
+        """Where homes are kept; None when they are not."""
+        homes = self.config.storage.homes
+        return None if homes is None else homes.path or self.layout.homes
+
+    @property
     def file_path(self) -> str:
         """The configuration file, or where it would be."""
         return str((self.file or Path(NAMES[0])).resolve())

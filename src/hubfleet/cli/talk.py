@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 from hubfleet.cli.deployment import Deployment
 from hubfleet.errors import NotRunningError
+from hubfleet.supervisor.spec import SupervisorStatus
 from hubfleet.unixhttp import Refused, request
 
 
 def ask_launcher(deployment: Deployment, method: str, target: str, body: Any = None, timeout: float = 30) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
-    _running(deployment)
+    running(deployment)
     try:
         return request(deployment.layout.launcher_socket, method, target, body, timeout=timeout)
     except OSError as error:
@@ -27,7 +28,7 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None, 
 
     Raises NotRunningError when the hub does not answer, Refused when it says no.
     """
-    _running(deployment)
+    running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
         return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token, timeout)
@@ -50,9 +51,12 @@ def entrance_problem(deployment: Deployment) -> str | None:
     return None
 
 
-def _running(deployment: Deployment) -> None:
-    if deployment.supervisor() is None:
+def running(deployment: Deployment) -> SupervisorStatus:
+    """Its supervisor. Raises NotRunningError when the hub does not run."""
+    supervisor = deployment.supervisor()
+    if supervisor is None:
         raise NotRunningError(f"hub {deployment.config.hub} does not run", remedy="hubfleet up")
+    return supervisor
 
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:

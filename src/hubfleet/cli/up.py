@@ -129,9 +129,7 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:
         say(f"  Passwords are in {deployment.secrets.path}.", "dim")
-    homes = deployment.config.storage.homes
-    kept = (homes.path or deployment.layout.homes) if homes else None
-    say(f"  Homes: {kept}" if kept else "  Homes are not kept.", "dim")
+    say(f"  Homes: {deployment.homes}" if deployment.homes else "  Homes are not kept.", "dim")
     say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
 
 

@@ -29,10 +29,9 @@ def listing(
         return
     deployment = open_deployment(context.obj)
     found = people(deployment)
-    homes = deployment.config.storage.homes
-    root = (homes.path if homes and homes.path else deployment.layout.homes) if homes else None
+    homes = deployment.homes
     for entry in found:
-        entry["home"] = str(root / system_name(entry["name"])) if root else None
+        entry["home"] = str(homes / system_name(entry["name"])) if homes else None
     if as_json:
         say(json.dumps({"hub": deployment.config.hub, "users": found}, indent=1))
         return

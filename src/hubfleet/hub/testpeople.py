@@ -11,7 +11,6 @@ import itertools
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
@@ -92,11 +91,10 @@ class TestPeopleAPI(APIHandler):
     async def delete(self) -> None:
         """Forget the load test, once its people are deleted."""
         self._operator_only()
-        test_people = self.authenticator.test_people
-        left = [name for name in sorted(test_people.names) if self._taken(name)]
+        left = [name for name in sorted(self.authenticator.test_people.names) if self.find_user(name) is not None]
         if left:
             raise web.HTTPError(409, f"{len(left)} of its people are still there, first {left[0]}")
-        test_people.end()
+        self.authenticator.remove_test_people()
         self.set_status(204)
 
     def _operator_only(self) -> None:
