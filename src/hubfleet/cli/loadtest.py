@@ -222,22 +222,29 @@ def _document(result: Result) -> dict[str, Any]:
 
 
 def _tell(result: Result, written: tuple[Path, Path], as_json: bool) -> None:
+    """What was found; then, as an error, whatever did not go as it should."""
     if as_json:
         say(json.dumps(_document(result), indent=1))
     else:
-        found = verdict(result)
-        say()
-        say(found.sentence, "bold")
-        for bound in found.bounds:
-            say(f"  {bound.name}: {bound.reckoning}", "dim")
-        say(f"  {found.assumption}", "dim")
-        for text in result.watched.not_measured if result.watched else ["processor and memory: it runs elsewhere"]:
-            say(f"  Not measured: {text}", "dim")
-        say(f"Plots: {written[0]}   Numbers: {written[1]}")
-    if saturated := result.client_saturated():
-        say(f"Times are too long to be true: {saturated}.", "yellow")
+        _summary(result, written)
     if result.cleanup:
         raise ApplyError("\n".join(result.cleanup), remedy="hubfleet loadtest --clean-up")
     if result.broken_off or result.failed:
         failures = f"{len(result.failed)} of {len(result.people)} people failed"
         raise ApplyError(f"{failures}; see {written[0]}", state="All that the load test made was removed")
+
+
+def _summary(result: Result, written: tuple[Path, Path]) -> None:
+    found = verdict(result)
+    say()
+    say(found.sentence, "bold")
+    for bound in found.bounds:
+        say(f"  {bound.name}: {bound.reckoning}", "dim")
+    say(f"  {found.assumption}", "dim")
+    for text in result.watched.not_measured if result.watched else ["processor and memory: it runs elsewhere"]:
+        say(f"  Not measured: {text}", "dim")
+    if saturated := result.client_saturated():
+        say(f"Times are too long to be true: {saturated}.", "yellow")
+    if others := result.others_busy():
+        say(f"Times are longer than they would be: {others}.", "yellow")
+    say(f"Plots: {written[0]}   Numbers: {written[1]}")

@@ -35,7 +35,7 @@ def page(result: Result) -> str:
         f'<p class="note">{_e(moment)} · JupyterHub {_e(result.hub_version)} · {scenario.people} people, '
         f"{_e(arrived)} · {_e(', '.join(scenario.steps))}</p>",
         f'<p class="verdict{"" if found.first != "failures" else " bad"}">{_e(found.sentence)}</p>',
-        *_list(bound.reckoning for bound in found.bounds),
+        *_list(f"{bound.name}: {bound.reckoning}" for bound in found.bounds),
         f'<p class="note">{_e(found.assumption)}</p>',
         *(f'<p class="verdict bad">{_e(warning)}</p>' for warning in _warnings(result)),
         "<h2>How long it took</h2>",
@@ -65,6 +65,8 @@ def _warnings(result: Result) -> list[str]:
     warnings = []
     if saturated := result.client_saturated():
         warnings.append(f"Times are too long to be true: {saturated}. Play fewer people, or from another machine.")
+    if others := result.others_busy():
+        warnings.append(f"Times are longer than they would be: {others}.")
     if result.cleanup:
         warnings.append("Not everything was cleaned up: " + "; ".join(result.cleanup))
     return warnings

@@ -113,6 +113,18 @@ class Result:
             return f"the client was held up for {self.watched.client_lag_s:.1f} s"
         return None
 
+    def others_busy(self) -> str | None:
+        """A warning when something else kept the machine busy, or None."""
+        if self.watched is None or not self.watched.samples:
+            return None
+        samples, cores = self.watched.samples, self.watched.cores
+        ours = sum(footprint.cpu_s for footprint in self.watched.people.values()) / max(samples[-1].at, 1e-3)
+        each = [sample.cpu - sample.client - sum(sample.parts.values()) for sample in samples]
+        others = sum(each) / len(each) - ours
+        if not self.watched.people or others < cores / 4:
+            return None
+        return f"something else kept {others:.1f} of the machine's {cores} cores busy"
+
     def to_json(self) -> dict[str, Any]:
         """Everything, raw timings included; no token and no password."""
         scenario = dataclasses.asdict(self.scenario)
@@ -130,6 +142,7 @@ class Result:
             "wall_first_output": self.wall("output"),
             "pss_per_person": self.pss_per_person(),
             "client_saturated": self.client_saturated(),
+            "others_busy": self.others_busy(),
             "broken_off": self.broken_off,
             "cleanup": self.cleanup,
             "machine": dataclasses.asdict(self.watched) if self.watched else None,

@@ -121,9 +121,9 @@ def _hub(watched: Watched, count: int) -> Bound:
 def _assumption(result: Result) -> str:
     return (
         f"Assumed: everybody does what these {len(result.people)} did, all of them start together and should have "
-        f"their first output within {WITHIN_S:.0f} s, memory and processor grow in step with their number, and nothing "
-        "else on the machine takes more than it did before. A notebook that takes more memory or time makes it fewer: "
-        "play your own with --notebook."
+        f"their first output within {WITHIN_S:.0f} s, memory and processor grow in step with their number, nothing "
+        "else on the machine needs its processor, and nothing else takes more memory than it did before. A notebook "
+        "that takes more memory or time makes it fewer: play your own with --notebook."
     )
 
 
