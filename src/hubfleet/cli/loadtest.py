@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import typer
 
-from hubfleet.cli.console import counted, say
+from hubfleet.cli.console import say
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.loadtest_progress import Follow
 from hubfleet.cli.talk import ask_launcher, running
@@ -89,13 +89,6 @@ def loadtest(
 
     Example: hubfleet loadtest --people 30
     """
-    if url is None:
-        target = _own(open_deployment(context.obj), disturb_people)
-    else:
-        target = _any(url, token_file, hub_pid, mine, disturb_people)
-    if clean_up:
-        _clean_up(target, url)
-        return
     scenario = Scenario(
         people,
         arrive_s=_seconds(over),
@@ -105,6 +98,13 @@ def loadtest(
         limit_s=_seconds(limit),
         options={"profile": profile} if profile else {},
     )
+    if clean_up:
+        _clean_up(context, url)
+        return
+    if url is None:
+        target = _own(open_deployment(context.obj), disturb_people)
+    else:
+        target = _any(url, token_file, hub_pid, mine, disturb_people)
     with Follow(scenario, quiet=as_json) as follow:
         result = run(target, scenario, follow)
     _tell(result, _write(result, output), as_json)
@@ -189,16 +189,16 @@ def _token(path: Path | None) -> Secret:
     return Secret(text.strip())
 
 
-def _clean_up(target: Target, url: str | None) -> None:
+def _clean_up(context: typer.Context, url: str | None) -> None:
     if url is not None:
         raise ConfigError(
             "what a load test left on another hub is not noted there",
             remedy=f"delete the users whose names begin with {TEST_PREFIX} on its admin page",
         )
-    names, problems = remove_leftovers(target)
+    names, problems = remove_leftovers(_own(open_deployment(context.obj), disturb_people=True))
     if problems:
         raise ApplyError("\n".join(problems), remedy="hubfleet loadtest --clean-up")
-    say(f"Removed {counted(len(names), 'person').replace('persons', 'people')} of a load test.")
+    say(f"Removed {len(names)} people of a load test." if names else "No load test has left anything.")
 
 
 def _write(result: Result, output: Path | None) -> tuple[Path, Path]:
