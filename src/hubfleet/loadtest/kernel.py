@@ -21,8 +21,11 @@ WebSocket: TypeAlias = "aiohttp.ClientWebSocketResponse[Any]"
 class KernelSocket:
     """One connection to one kernel."""
 
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket, self._session = socket, uuid.uuid4().hex
+    def __init__(self, socket: WebSocket, session: str) -> None:
+        self._socket, self._session = socket, session
+
+    async def close(self) -> None:
+        await self._socket.close()
 
     async def ready(self) -> None:
         """Wait until the kernel answers."""

@@ -180,12 +180,12 @@ class Machine:
                 self.watched.not_measured.append(f"memory of {name}: only root may look, or it has ended")
 
     async def _watch(self) -> None:
-        busy, moment, own = self._busy(), time.monotonic(), time.process_time()
+        busy, moment, own = self._busy(), time.monotonic(), time.thread_time()
         parts = {name: self._part_cpu(name) for name in self._parts}
         began = own
         while True:
             await asyncio.sleep(EVERY_S)
-            now, busy_now, own_now = time.monotonic(), self._busy(), time.process_time()
+            now, busy_now, own_now = time.monotonic(), self._busy(), time.thread_time()
             parts_now = {name: self._part_cpu(name) for name in self._parts}
             passed = now - moment
             self.watched.client_lag_s = max(self.watched.client_lag_s, passed - EVERY_S)

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import gzip
 import re
+import uuid
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import aiohttp
 
 from hubfleet.loadtest.assets import PAGE_REQUESTS, chunks, page_assets
 from hubfleet.loadtest.hubapi import HubAPI, StepFailed, in_words, shown
-from hubfleet.loadtest.kernel import MESSAGE_LIMIT, KernelSocket, WebSocket
+from hubfleet.loadtest.kernel import MESSAGE_LIMIT, KernelSocket
 from hubfleet.loadtest.people import Login
 from hubfleet.loadtest.scenario import Scenario, code_cells
 
@@ -79,18 +80,19 @@ class Person:
             aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=cookies) as session,
         ):
             api = HubAPI(session, self._url, self._login.token)
-            socket = None
+            kernel = None
             with contextlib.suppress(StepFailed):  # it is noted in the record
                 await self._enter(session, api)
                 if self._scenario.lab:
                     await self._open_lab(browser, api)
                 if self._scenario.kernel:
-                    socket = await self._connect(session, api)
-                    await self._work(session, api, socket)
+                    kernel = await self._step("kernel", self._start_kernel(session, api))
+                    await self._step("done", self._run(kernel))
+                    await self._step("save", self._save(session, api, self._notebook))
             self.step = ""
             await all_done()
-            if socket is not None:
-                await socket.close()
+            if kernel is not None:
+                await kernel.close()
             if "start" in self.record.steps:
                 with contextlib.suppress(StepFailed):
                     await self._step("stop", api.stop(self.record.name))
@@ -194,25 +196,18 @@ class Person:
 
     # -- the notebook ------------------------------------------------------------------------------------------------
 
-    async def _connect(self, session: aiohttp.ClientSession, api: HubAPI) -> WebSocket:
-        return await self._step("kernel", self._start_kernel(session, api))
-
-    async def _start_kernel(self, session: aiohttp.ClientSession, api: HubAPI) -> WebSocket:
+    async def _start_kernel(self, session: aiohttp.ClientSession, api: HubAPI) -> KernelSocket:
         """Create the notebook and start its kernel; returns the connection once the kernel answers."""
         await self._save(session, api, self._notebook)
         specs = await self._server(session, api, "GET", "api/kernelspecs")
         body = {"path": NOTEBOOK, "name": NOTEBOOK, "type": "notebook", "kernel": {"name": specs["default"]}}
         made = await self._server(session, api, "POST", "api/sessions", body)
-        socket = await session.ws_connect(
-            f"{self._base}api/kernels/{made['kernel']['id']}/channels", headers=api.headers, max_msg_size=MESSAGE_LIMIT
-        )
-        await KernelSocket(socket).ready()
-        return socket
-
-    async def _work(self, session: aiohttp.ClientSession, api: HubAPI, socket: WebSocket) -> None:
-        """Run the notebook and save it."""
-        await self._step("done", self._run(KernelSocket(socket)))
-        await self._step("save", self._save(session, api, self._notebook))
+        identifier = uuid.uuid4().hex
+        address = f"{self._base}api/kernels/{made['kernel']['id']}/channels?session_id={identifier}"
+        socket = await session.ws_connect(address, headers=api.headers, max_msg_size=MESSAGE_LIMIT)
+        kernel = KernelSocket(socket, identifier)
+        await kernel.ready()
+        return kernel
 
     async def _run(self, kernel: KernelSocket) -> None:
         begin = self._clock()

@@ -176,7 +176,7 @@ async def _class(
     hold = asyncio.create_task(_hold(target, scenario, machine, meeting, people, progress, report))
     try:
         async with machine or contextlib.nullcontext():
-            await asyncio.wait([*tasks, hold], timeout=scenario.limit_s)
+            await asyncio.wait([*tasks, hold], timeout=scenario.limit_s, return_when=asyncio.FIRST_EXCEPTION)
         if not all(task.done() for task in tasks):
             result.broken_off = f"after {scenario.limit_s:g} s"
         for person, task in zip(persons, tasks, strict=True):
