@@ -210,6 +210,16 @@ def test_a_notebook_that_fails_is_told_and_leaves_nothing(class_hub: RunningHub,
     assert left(class_hub) == NOTHING
 
 
+def test_the_whole_time_is_limited(class_hub: RunningHub, tmp_path: Path) -> None:
+    arguments = ["--people", "1", "--limit", "0.5s", "--output", str(tmp_path / "short")]
+    done = class_hub.run("loadtest", *arguments, check=False)
+    assert done.returncode == 4
+    assert "The load test was broken off (after 0.5 s)" in done.stdout
+    data = json.loads((tmp_path / "short.json").read_text())
+    assert data["failures"][0]["reason"] == "not done when the whole time of 0.5 s was over"
+    assert left(class_hub) == NOTHING
+
+
 def test_what_a_killed_one_left_is_found_and_removed(class_hub: RunningHub) -> None:
     process = start(class_hub, "--people", "2", "--idle", "60s")
     await_that("somebody starts", lambda: somebody_starts(class_hub), 60)
