@@ -28,7 +28,7 @@ def shown(name: str) -> str:
 
 
 def in_words(status: int, text: str) -> str:
-    """A refusal's own words, or its status. Numbers that differ from one to the next are left out by JupyterHub."""
+    """A refusal's status, and its own words where it has some."""
     try:
         data = json.loads(text)
         words = str(data.get("message") or "") if isinstance(data, dict) else ""
