@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import secrets
@@ -186,3 +187,13 @@ def test_down_and_up_again(hub: RunningHub) -> None:
     hub.up()
     status = hub.status()
     assert (status["state"], status["problems"]) == ("running", [])
+
+
+def test_a_load_test_works_and_leaves_nothing(hub: RunningHub) -> None:
+    hub.run("loadtest", "--people", "1", "--idle", "0", "--output", "class")
+    data = json.loads((hub.folder / "class.json").read_text())
+    assert data["failed"] == 0
+    [footprint] = data["machine"]["people"].values()
+    assert 10e6 < footprint["pss"] < 1e9
+    assert footprint["processes"] == 2, "one server and one kernel, though all processes have the same user id"
+    assert not list((hub.state / "homes").glob("loadtest-*"))

@@ -68,6 +68,11 @@ class Deployment:
         return f"http://{address}:{self.config.listen.port}"
 
     @property
+    def homes(self) -> Path | None:
+        """Where homes are kept; None when they are not."""
+        return self.config.homes(self.layout.homes)
+
+    @property
     def file_path(self) -> str:
         """The configuration file, or where it would be."""
         return str((self.file or Path(NAMES[0])).resolve())

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import hubfleet
-from hubfleet.cli import check, down, explain, init, logs, plan, schema, status, up, users
+from hubfleet.cli import check, down, explain, init, loadtest, logs, plan, schema, status, up, users
 from hubfleet.cli.console import as_typed, err, remember, say
 from hubfleet.cli.deployment import Options
 from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, HubfleetError
@@ -77,6 +77,7 @@ for name, command in (
     ("status", status.status),
     ("logs", logs.logs),
     ("explain", explain.explain),
+    ("loadtest", loadtest.loadtest),
     ("down", down.down),
     ("schema", schema.schema),
 ):

@@ -17,7 +17,7 @@ PARTS = ("launcher", "proxy", "hub")
 
 def ask_launcher(deployment: Deployment, target: str) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
-    _running(deployment)
+    running(deployment)
     try:
         return request(deployment.layout.launcher_socket, "GET", target, timeout=5)
     except OSError as error:
@@ -31,7 +31,7 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None) 
 
     Raises NotRunningError when the hub does not answer, Refused when it says no.
     """
-    _running(deployment)
+    running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
         return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token)
@@ -48,7 +48,7 @@ def hear(deployment: Deployment, questions: Mapping[str, Callable[[], Any]]) -> 
 
     Where all seems well, whether anybody can reach the hub at its address and port. Raises NotRunningError.
     """
-    processes = _running(deployment).processes
+    processes = running(deployment).processes
     answers, problems = {}, []
     for name in PARTS:
         try:
@@ -73,7 +73,8 @@ def _entrance_problems(deployment: Deployment) -> list[str]:
     return []
 
 
-def _running(deployment: Deployment) -> SupervisorStatus:
+def running(deployment: Deployment) -> SupervisorStatus:
+    """Its supervisor. Raises NotRunningError when the hub does not run."""
     supervisor = deployment.supervisor()
     if supervisor is None:
         raise NotRunningError(f"hub {deployment.config.hub} does not run", remedy="hubfleet up")

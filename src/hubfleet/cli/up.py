@@ -127,8 +127,7 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:
         say(f"  Passwords are in {deployment.secrets.path}.", "dim")
-    kept = deployment.config.homes(deployment.layout.homes)
-    say(f"  Homes: {kept}" if kept else "  Homes are not kept.", "dim")
+    say(f"  Homes: {deployment.homes}" if deployment.homes else "  Homes are not kept.", "dim")
     say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
     if deployment.supervision != "attached":
         say(as_typed("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down"), "dim")

@@ -28,9 +28,9 @@ def listing(
         return
     deployment = open_deployment(context.obj)
     found = people(deployment)
-    root = deployment.config.homes(deployment.layout.homes)
+    homes = deployment.homes
     for entry in found:
-        entry["home"] = str(root / system_name(entry["name"])) if root else None
+        entry["home"] = str(homes / system_name(entry["name"])) if homes else None
     if as_json:
         say_json({"hub": deployment.config.hub, "users": found})
         return

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfleet import __version__
-from hubfleet.hub.login import HANDLERS, PeopleAuthenticator
+from hubfleet.hub import login, testpeople
+from hubfleet.hub.login import PeopleAuthenticator
 from hubfleet.hub.proxy import WatchedProxy
 from hubfleet.hub.settings import HubSettings
 from hubfleet.hub.spawner import LauncherSpawner
@@ -59,7 +60,7 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
     c.JupyterHub.allow_named_servers = settings.named_servers > 0
     c.JupyterHub.named_server_limit_per_user = settings.named_servers
-    c.JupyterHub.extra_handlers = HANDLERS
+    c.JupyterHub.extra_handlers = [*login.HANDLERS, *testpeople.HANDLERS]
 
     c.JupyterHub.proxy_class = WatchedProxy
     c.WatchedProxy.should_start = False
@@ -83,6 +84,7 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.PeopleAuthenticator.kind = settings.login_kind
     c.PeopleAuthenticator.class_password = settings.secrets.get("class_password", "")
     c.PeopleAuthenticator.first_passwords_note = str(layout.hub_dir / "first-passwords.json")
+    c.PeopleAuthenticator.test_people_note = str(layout.hub_dir / "load-test.json")
     c.PeopleAuthenticator.first_passwords = {
         name: settings.secrets[f"admin_password.{name}"] for name in settings.admins
     }

@@ -26,7 +26,8 @@ from sqlalchemy import event
 from tornado import web
 from traitlets import Dict, Unicode
 
-from hubfleet.names import valid_login
+from hubfleet.hub.testpeople import TestPeople
+from hubfleet.names import TEST_PREFIX, valid_login
 
 MINIMUM_PASSWORD = 8
 MAXIMUM_PASSWORD_BYTES = 72  # what bcrypt takes
@@ -43,6 +44,7 @@ class PeopleAuthenticator(NativeAuthenticator):
     class_password = Unicode(help="What a newcomer must know when kind is 'password'.").tag(config=True)
     first_passwords = Dict(help="Admins' names and the passwords they start with.").tag(config=True)
     first_passwords_note = Unicode(help="File that notes which first passwords were set.").tag(config=True)
+    test_people_note = Unicode(help="File that notes the people of a load test.").tag(config=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,6 +53,7 @@ class PeopleAuthenticator(NativeAuthenticator):
         self.allowed_failed_logins = TRIES
         self.seconds_before_next_try = PAUSE_S
         self._set_first_passwords()
+        self.test_people = TestPeople(Path(self.test_people_note))
 
     def _set_first_passwords(self) -> None:
         """Give admins the passwords of the secrets file: once, and again whenever the file has another one.
@@ -77,6 +80,21 @@ class PeopleAuthenticator(NativeAuthenticator):
         self.db.commit()
         return hashed
 
+    def add_test_people(self, names: list[str]) -> str:
+        """Accounts for a load test, which `refresh_user` and the list let in; returns the one password they share."""
+        password = secrets.token_urlsafe(32)
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+        self.db.add_all(UserInfo(username=name, password=hashed, is_authorized=True) for name in names)
+        self.db.commit()
+        return password
+
+    def remove_test_people(self) -> None:
+        """Remove their accounts and forget them, so that there can be others of their names."""
+        names = self.test_people.names
+        self.db.query(UserInfo).filter(UserInfo.username.in_(names)).delete(synchronize_session=False)
+        self.db.commit()
+        self.test_people.end()
+
     def validate_username(self, username: str) -> bool:
         return valid_login(username) and bool(super().validate_username(username))
 
@@ -93,6 +111,8 @@ class PeopleAuthenticator(NativeAuthenticator):
 
     def may_sign_up(self, name: str, class_password: str) -> str | None:
         """Why a newcomer is turned away, or None."""
+        if self.normalize_username(name).startswith(TEST_PREFIX):
+            return f"Names that begin with {TEST_PREFIX} are kept for load tests. Please choose another."
         if self.kind == "password" and not hmac.compare_digest(class_password.encode(), self.class_password.encode()):
             return "That is not the class password. Ask whoever runs the class for it."
         if self.allowed_users and self.normalize_username(name) not in self.allowed_users:
@@ -108,8 +128,9 @@ class PeopleAuthenticator(NativeAuthenticator):
             raise web.HTTPError(429, "Too many wrong passwords. Please wait a minute, then try again.")
         entered = await super().authenticate(handler, data)
         info = self.get_user(name)
-        if info is None or not info.is_valid_password(password):
-            return entered
+        # A password takes a good part of a second to check, in which the hub does nothing else: once is enough.
+        if entered is None and (info is None or not info.is_valid_password(password)):
+            return None
         if not info.is_authorized:
             raise web.HTTPError(403, "You may not enter: an administrator has to approve you first.")
         if not self._listed(name):
@@ -117,7 +138,10 @@ class PeopleAuthenticator(NativeAuthenticator):
         return entered
 
     def _listed(self, name: str) -> bool:
-        return bool(self.allow_all or name in self.allowed_users)
+        return bool(self.allow_all or name in self.allowed_users or self.test_people.admitted(name))
+
+    def check_allowed(self, username: str, authentication: Any = None) -> bool:
+        return self._listed(username)
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Any:
         """Somebody blocked or taken off the list is asked to log in again, and is refused there."""
@@ -150,10 +174,12 @@ class PeopleAuthenticator(NativeAuthenticator):
         """Retire the account: it stays, locked, so that nobody can sign up under the name and inherit the home.
 
         JupyterHub stops the default server of somebody it deletes; the named ones are stopped here.
+        The accounts of a load test's people go with the test: there will be others of their names, without their files.
         """
-        self._set_account(user.name, secrets.token_urlsafe(32), authorized=False)
-        self.get_user(user.name).password += REMOVED
-        self.db.commit()
+        if user.name not in self.test_people:
+            self._set_account(user.name, secrets.token_urlsafe(32), authorized=False)
+            self.get_user(user.name).password += REMOVED
+            self.db.commit()
         for name, spawner in user.spawners.items():
             if spawner.active:
                 await user.stop(name)

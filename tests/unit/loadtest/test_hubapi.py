@@ -1,0 +1,89 @@
+"""What the client makes of a hub's answers, told by a small server of our own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from hubfleet.loadtest.hubapi import HubAPI, StepFailed
+from hubfleet.units import Secret
+
+
+class Hub:
+    """Answers a start with one after the other of ``starts``, and its progress with ``events``."""
+
+    def __init__(self) -> None:
+        self.starts: list[web.Response] = []
+        self.events = ""
+        self.tokens: set[str] = set()
+        self.url = ""
+
+    async def start(self, request: web.Request) -> web.Response:
+        self.tokens.add(request.headers["Authorization"])
+        return self.starts.pop(0)
+
+    async def progress(self, _: web.Request) -> web.Response:
+        return web.Response(text=self.events, content_type="text/event-stream")
+
+    async def missing(self, _: web.Request) -> web.Response:
+        return web.json_response({"message": "Not Found"}, status=404)
+
+
+@pytest_asyncio.fixture
+async def hub() -> AsyncIterator[Hub]:
+    made = Hub()
+    app = web.Application()
+    app.router.add_post("/hub/api/users/ada/server", made.start)
+    app.router.add_get("/hub/api/users/ada/server/progress", made.progress)
+    app.router.add_route("*", "/{rest:.*}", made.missing)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def api(hub: Hub) -> AsyncIterator[HubAPI]:
+    async with aiohttp.ClientSession() as session:
+        yield HubAPI(session, hub.url, Secret("ada-s"))
+
+
+def later() -> web.Response:
+    return web.json_response({"message": "Too many users trying to log in"}, status=429, headers={"Retry-After": "0"})
+
+
+async def test_a_hub_that_says_later_is_asked_again(hub: Hub, api: HubAPI) -> None:
+    hub.starts = [later(), later(), web.Response(status=202)]
+    assert await api.start("ada", {}, limit_s=30) == 2
+    assert hub.tokens == {"token ada-s"}
+
+
+async def test_a_hub_that_says_later_for_too_long_has_failed(hub: Hub, api: HubAPI) -> None:
+    hub.starts = [later()]
+    with pytest.raises(StepFailed, match="HTTP 429: Too many users"):
+        await api.start("ada", {}, limit_s=-1)
+
+
+async def test_a_start_ends_as_the_hub_says(hub: Hub, api: HubAPI) -> None:
+    waiting = 'data: {"progress": 10, "message": "Starting"}\n\n'
+    hub.events = f'{waiting}data: {{"progress": 100, "ready": true}}\n\n'
+    await api.await_ready("ada")
+    hub.events = f'{waiting}data: {{"progress": 100, "failed": true, "message": "Spawn failed: no room"}}\n\n'
+    with pytest.raises(StepFailed, match=r"^Spawn failed: no room$"):
+        await api.await_ready("ada")
+    hub.events = waiting
+    with pytest.raises(StepFailed, match="without saying whether it was ready"):
+        await api.await_ready("ada")
+
+
+async def test_whoever_is_gone_is_stopped_and_deleted_already(api: HubAPI) -> None:
+    assert await api.find("ada") is None
+    await api.stop("ada")
+    await api.delete("ada")
