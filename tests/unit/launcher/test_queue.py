@@ -87,19 +87,23 @@ async def test_one_who_gives_up_holds_nobody_back() -> None:
 
 
 @settings(max_examples=100)
-@given(some.integers(1, 4), some.lists(some.tuples(some.integers(0, 7), some.booleans()), max_size=30))
-def test_whatever_happens_turns_are_neither_lost_nor_doubled(at_once: int, events: list[tuple[int, bool]]) -> None:
+@given(some.integers(1, 4), some.lists(some.tuples(some.integers(0, 7), some.booleans(), some.booleans()), max_size=30))
+def test_whatever_happens_turns_are_neither_lost_nor_doubled(
+    at_once: int, events: list[tuple[int, bool, bool]]
+) -> None:
     async def play() -> None:
         people = Class(at_once, 8)
-        for number, ends in events:
-            await people.settle()
+        await people.settle()
+        for number, ends, settles in events:
+            if settles:
+                await people.settle()
             if ends:
                 people.gates[number].set()
             else:
                 people.tasks[number].cancel()
         for gate in people.gates:
             gate.set()
-        await asyncio.gather(*people.tasks, return_exceptions=True)
+        await asyncio.wait_for(asyncio.gather(*people.tasks, return_exceptions=True), 5)
         assert people.most <= at_once
         await people.settle()
         assert people.queue._free == at_once
