@@ -9,6 +9,9 @@ PORT ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 NEWS := sed -u '/^\(Ignoring\|Looking\|Requirement already\|  Preparing\) /d'  # pip's progress without what nobody asked
 PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 2
+# A file stays together, for its tests share a hub. WORKERS=0: one after the other.
+PARALLEL := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -45,10 +48,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.cli
 	@touch $@
 
 test: $(VENV)/.dev  ## every test this machine can run; what it cannot is listed by name and reason
-	@$(PYTEST) $(GROUPS:%=tests/%)
+	@$(PYTEST) $(PARALLEL) $(GROUPS:%=tests/%)
 
 $(GROUPS:%=test-%): test-%: $(VENV)/.dev
-	@$(PYTEST) tests/$*
+	@$(PYTEST) $(PARALLEL) tests/$*
 
 lint: $(VENV)/.dev  ## format, style, types, import direction
 	$(BIN)/ruff format --check .
