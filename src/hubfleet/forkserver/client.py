@@ -16,7 +16,7 @@ from hubfleet.forkserver import parent
 
 log = logging.getLogger("hubfleet.forkserver")
 
-READY_LIMIT_S = 120.0
+READY_LIMIT_S = 600.0
 PATIENCE_S = 10.0  # for a parent that is still preloading: less than what a plain start takes on a busy machine
 ANSWER_LIMIT_S = 10.0
 AGAIN_S, AGAIN_MOST_S = 1.0, 60.0
