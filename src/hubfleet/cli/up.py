@@ -67,7 +67,7 @@ def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
         return
     show(plan_lines(plan))
     if not ask("Do this?"):
-        raise CancelledError_("not done", state="Nothing was changed", remedy=f"{_same_command()} --yes")
+        raise CancelledError_("not done", state="Nothing was changed", remedy=f"{_typed()} --yes")
 
 
 def _make_state(deployment: Deployment) -> None:
@@ -158,12 +158,15 @@ def _stay(deployment: Deployment) -> None:
     say(
         f"Stopped, with {counted(stopped, 'running server')}. Files and accounts are kept in {deployment.layout.state}."
     )
-    say(f"Come back with: {_same_command()}")
+    say(f"Come back with: {_make_up() if 'MAKELEVEL' in os.environ else _typed()}")
 
 
-def _same_command() -> str:
-    """What was typed, as far as it can be known."""
-    if "MAKELEVEL" in os.environ:
-        port = sys.argv[sys.argv.index("--port") + 1] if "--port" in sys.argv else ""
-        return f"make up PORT={port}" if port else "make up"
+def _make_up() -> str:
+    """How `make up` was typed."""
+    port = sys.argv[sys.argv.index("--port") + 1] if "--port" in sys.argv else ""
+    return f"make up PORT={port}" if port else "make up"
+
+
+def _typed() -> str:
+    """The command as it was typed."""
     return shlex.join([*program(), *sys.argv[1:]])
