@@ -220,7 +220,7 @@ def looks_during(hub: RunningHub, act: Callable[[Person], requests.Response], pe
 def test_a_class_that_signs_up_and_logs_in_leaves_the_hub_to_others(hub: RunningHub) -> None:
     # Fifteen passwords take the hub's loop for four seconds and more, if it checks them itself.
     people, class_password = [newcomer(hub) for _ in range(15)], hub.password("class_password")
-    enough = 5 * len(people)
+    enough = 2 * len(people)
     assert looks_during(hub, lambda person: person.sign_up(class_password), people) > enough
     assert looks_during(hub, Person.log_in, people) > enough
     new = "another-good-one"
