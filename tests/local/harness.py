@@ -190,7 +190,9 @@ class Kernel:
     def connect(self) -> websocket.WebSocket:
         server = f"{self.person.hub.url.replace('http', 'ws')}/user/{quote(self.person.name)}"
         self._socket = websocket.create_connection(
-            f"{server}/api/kernels/{self.id}/channels", header=[f"Authorization: token {self.person.token}"], timeout=180
+            f"{server}/api/kernels/{self.id}/channels",
+            header=[f"Authorization: token {self.person.token}"],
+            timeout=180,
         )
         return self._socket
 
