@@ -65,7 +65,8 @@ def measured(options: argparse.Namespace, measurements: Mapping[str, Measurement
     about = {"began": time.strftime("%Y-%m-%d %H:%M:%S"), "machine": machine()}
     try:
         with hubs(options.stock) as found:
-            for peer in found.all:  # files in the machine's cache, the fork server loaded, first user's tables made
+            # Files come into the machine's cache, and the fork server is loaded.
+            for peer in () if options.quick else found.all:
                 _note(f"{peer.name}: warming up")
                 play(peer, Scenario(1, idle_s=0))
             about |= {"versions": dict(found.versions), "stock": [peer.name for peer in found.stock]}
