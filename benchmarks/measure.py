@@ -73,6 +73,8 @@ def measured(options: argparse.Namespace, measurements: Mapping[str, Measurement
             return {name: {**measure(found, options), **about} for name, measure in measurements.items()}
     except HubfleetError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 # -- rounds -----------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def hubs(stock: str) -> Iterator[Hubs]:
 @contextlib.contextmanager
 def _ours(folder: Path) -> Iterator[tuple[Layout, Peer]]:
     """A hub as `hubfleet up` makes it when nothing is configured but its port."""
-    name, port = f"bench{secrets.token_hex(3)}", _free_port()
+    name, port = f"bench-{os.getpid()}", _free_port()
     layout = Layout(name, folder / "state", os.geteuid() == 0)
     configuration = folder / "configuration"
     configuration.mkdir()

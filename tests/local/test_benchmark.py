@@ -18,11 +18,6 @@ START = Path(__file__).parents[2] / "benchmarks" / "start.py"
 RATIOS = ("wall", "memory", "memory_opened", "memory_whole", "single", "hub_cpu", "cpu")
 
 
-def accounts() -> set[str]:
-    """Accounts of benchmarks' hubs."""
-    return {entry.pw_name for entry in pwd.getpwall() if "bench" in entry.pw_name}
-
-
 def seen(process: psutil.Process) -> str:
     """What tells where a process belongs: its arguments and its directory."""
     try:
@@ -33,7 +28,6 @@ def seen(process: psutil.Process) -> str:
 
 @pytest.mark.timeout(420)
 def test_it_compares_us_with_stock_jupyterhub_and_leaves_nothing() -> None:
-    before = accounts()
     process = subprocess.Popen(
         [sys.executable, str(START), "--users", "3", "--quick", "--json"],
         stdin=subprocess.DEVNULL,
@@ -41,7 +35,11 @@ def test_it_compares_us_with_stock_jupyterhub_and_leaves_nothing() -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    out, err = process.communicate(timeout=400)
+    try:
+        out, err = process.communicate(timeout=400)
+    finally:
+        process.terminate()  # it then cleans up, if it has not ended
+        process.wait(60)
     assert process.returncode == 0, err
     data = json.loads(out)
     assert data["failed"] == 0
@@ -57,6 +55,6 @@ def test_it_compares_us_with_stock_jupyterhub_and_leaves_nothing() -> None:
         assert set(one["memory_of_parts"]) == parts
     assert data["machine"]["cores"] == psutil.cpu_count()
     place = f"{'/var/lib' if os.geteuid() == 0 else tempfile.gettempdir()}/hubfleet-bench-{process.pid}-"
-    assert accounts() == before
+    assert [entry.pw_name for entry in pwd.getpwall() if entry.pw_name.endswith(f"-bench-{process.pid}")] == []
     assert glob.glob(f"{place}*") == []
     assert [one.pid for one in psutil.process_iter() if place in seen(one)] == []
