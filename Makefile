@@ -15,7 +15,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up venv dev test $(GROUPS:%=test-%) lint format lock docs clean
+.PHONY: help up venv dev test $(GROUPS:%=test-%) bench lint format lock docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -52,6 +52,9 @@ test: $(VENV)/.dev  ## every test this machine can run; what it cannot is listed
 
 $(GROUPS:%=test-%): test-%: $(VENV)/.dev
 	@$(PYTEST) $(PARALLEL) tests/$*
+
+bench: $(VENV)/.cli  ## ours and stock JupyterHub by turns, on this machine (ARGS="--users 50 --stock both")
+	@$(BIN)/python benchmarks/all.py $(ARGS)
 
 lint: $(VENV)/.dev  ## format, style, types, import direction
 	$(BIN)/ruff format --check .
