@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("harness", "cells", "disks")
+pytest_plugins = ["hubs"]
+
 TESTS = Path(__file__).parent
 TAIL_LINES = 40
 

@@ -7,8 +7,11 @@ to the next, is done again here. Where a user's own files would have changed wha
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import gc
+import importlib
+import multiprocessing
 import os
 import random
 import signal
@@ -16,6 +19,7 @@ import site
 import sys
 import time
 import types
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 4, 15, 35, 14
@@ -40,8 +44,11 @@ class _Map(ctypes.Structure):
     )
 
 
-def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any) -> NoReturn:
-    """Take on everything the specification says (see ``sandbox.py``), then run its program. Never returns."""
+def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Iterable[str]) -> NoReturn:
+    """Take on everything the specification says (see ``sandbox.py``), then run its program. Never returns.
+
+    ``tied``: modules that keep something of the parent's home.
+    """
     os.setsid()
     _descriptors(output, ready)
     try:
@@ -54,15 +61,22 @@ def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any) -> NoRet
     environment["HUBFLEET_READY"] = str(READY)
     os.environ.clear()
     os.environ.update(environment)
-    if _needs_plain_start():
+    reason = _reason_for_plain_start()
+    if reason:
+        # Begins as the launcher's line about this start does, so that nobody takes it for the server's own words.
+        sys.stderr.write(f"--- server started plainly: {reason}\n")
+        sys.stderr.flush()
         os.execve(spec["argv"][0], spec["argv"], environment)
     time.tzset()
+    for name in tied:
+        importlib.reload(sys.modules[name])  # in place: whoever has imported from it gets the new values too
     _show_as([sys.executable, *spec["argv"]], environment)
     _reseed()
     gc.enable()
     sys.argv = list(spec["argv"])
+    sys.orig_argv = [sys.executable, *spec["argv"]]
     main = types.ModuleType("__main__")
-    main.__file__ = spec["argv"][0]
+    vars(main).update(__file__=spec["argv"][0], __builtins__=builtins, __annotations__={}, __cached__=None)
     sys.modules["__main__"] = main
     from jupyterhub.singleuser import main as serve
 
@@ -106,33 +120,42 @@ def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _needs_plain_start() -> bool:
-    """Whether the user has installed something that a plain start would have found before what is loaded already.
+def _reason_for_plain_start() -> str:
+    """What the user has installed that would have acted before, or been found instead of, what is loaded; or nothing.
 
-    Their own packages are looked for where ``pip install --user`` puts them. Those that nothing of the server's shares
-    a name with are made findable, as a plain start would have done.
+    Their own packages are looked for where ``pip install --user`` puts them: after the environment's, before those of
+    the interpreter's installation. Others than these are made findable, as a plain start would have done.
     """
     site.USER_BASE = site.USER_SITE = None
+    own = site.getusersitepackages()
     try:
-        own = site.getusersitepackages()
         names = os.listdir(own)
     except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    tops = {name.partition(".")[0] for name in names}
-    loaded = {name.partition(".")[0] for name in sys.modules}
-    if any(name.endswith(".pth") for name in names) or tops & (loaded | {"sitecustomize", "usercustomize"}):
-        return True
-    # Before the environment's own packages, which come first after the standard library.
-    place = next((n for n, path in enumerate(sys.path) if path.endswith("-packages")), len(sys.path))
+        return ""
+    except OSError as error:
+        return f"{own} cannot be read ({error.strerror})"
+    place = next((n for n, path in enumerate(sys.path) if _is_installations(path)), len(sys.path))
+    later = tuple(f"{path}/" for path in sys.path[place:])
+    acting = {"sitecustomize", "usercustomize"}
+    for name, module in sys.modules.items():
+        if (getattr(module, "__file__", None) or "").startswith(later):
+            acting.add(name.partition(".")[0])
+    found = sorted(name for name in names if name.endswith(".pth") or name.partition(".")[0] in acting)
+    if found:
+        return f"{', '.join(found)} in {own}"
     sys.path.insert(place, own)
-    return False
+    return ""
+
+
+def _is_installations(path: str) -> bool:
+    """Whether it holds packages of the interpreter's installation, not of the environment made from it."""
+    return path.endswith("-packages") and not path.startswith(f"{sys.prefix}/")
 
 
 def _reseed() -> None:
-    """Random state of its own. What comes from the kernel (`secrets`, OpenSSL, uuid4) differs by itself."""
+    """Random state and secrets of its own. What is taken from the kernel when it is needed differs by itself."""
     random.seed()
+    multiprocessing.current_process().authkey = os.urandom(32)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()

@@ -26,8 +26,9 @@ GROWTH = 2.0  # a parent that has become that many times larger is replaced
 class ForkServer:
     """One parent of servers, replaced when it dies or grows."""
 
-    def __init__(self, python: Path, output: Path) -> None:
+    def __init__(self, python: Path, output: Path, growth: float = GROWTH) -> None:
         self._python = python
+        self._growth = growth
         self._output = output
         self._settings: Mapping[str, Any] = {}
         self._control: socket.socket | None = None
@@ -69,16 +70,21 @@ class ForkServer:
         self._number += 1
         number = self._number
         self._answers[number] = asyncio.get_running_loop().create_future()
-        memory = _in_memory(json.dumps(spec))
+        reading, writing = os.pipe()
         try:
-            socket.send_fds(self._control, [json.dumps({"id": number}).encode()], [memory, output, ready])
-            return await asyncio.wait_for(self._answers[number], ANSWER_LIMIT_S)
+            try:
+                socket.send_fds(self._control, [json.dumps({"id": number}).encode()], [reading, output, ready])
+            finally:
+                os.close(reading)
+            pid = await asyncio.wait_for(self._answers[number], ANSWER_LIMIT_S)
+            _write(writing, json.dumps(spec))  # only now: a child that nobody knows must not become a server
+            return pid
         except (OSError, asyncio.TimeoutError) as error:
-            log.warning("the fork server does not answer (%s); this server is started plainly", error or "in time")
-            self._kill()
+            log.warning("the fork server does not answer (%s); this server is started plainly", str(error) or "in time")
+            self._give_up()
             return None
         finally:
-            os.close(memory)
+            os.close(writing)
             self._answers.pop(number, None)
 
     async def exit_code(self, pid: int) -> int | None:
@@ -163,9 +169,9 @@ class ForkServer:
             self._ends[said["pid"]] = asyncio.get_running_loop().create_future()
             if said["id"] in self._answers:
                 self._answers[said["id"]].set_result(said["pid"])
-            if self._size() > GROWTH * self._first_size:
+            if self._size() > self._growth * self._first_size and all(one.done() for one in self._answers.values()):
                 log.warning("the fork server has grown too large and is replaced")
-                self._kill()
+                self._give_up()
         elif said["ended"] in self._ends:
             self._ends[said["ended"]].set_result(said["code"])
 
@@ -176,6 +182,13 @@ class ForkServer:
         except OSError:
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _give_up(self) -> None:
+        """Use this parent no more. Its end is heard by who follows what it says, and then there is another."""
+        self._ready.clear()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     def _kill(self) -> None:
         """End the parent; what it was asked for fails over to a plain start. Its children go on."""
@@ -195,13 +208,10 @@ class ForkServer:
                 end.set_result(None)
 
 
-def _in_memory(text: str) -> int:
-    """A descriptor to read the text from; no file ever holds it, for it has a token in it."""
-    descriptor = os.memfd_create("server", os.MFD_CLOEXEC)
-    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
-        file.write(text)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+def _write(descriptor: int, text: str) -> None:
+    # A child that has died at once is found out by who waits for it to be up.
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "w", encoding="utf-8", closefd=False) as pipe:
+        pipe.write(text)
 
 
 def distributions(lock: str) -> Sequence[str]:

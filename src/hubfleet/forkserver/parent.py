@@ -2,7 +2,8 @@
 
 It runs in the users' environment, imports what a server imports, and then waits. A request is one message on an
 inherited socket with three descriptors: one to read the server's specification from, one for its output, one on which
-it says that it is up. The specification holds a user's token, so only the child reads it.
+it says that it is up. The specification holds a user's token, so only the child reads it. The launcher writes it once
+it knows the child: one whose request was given up reads nothing, and ends.
 
 The parent answers ``{"id", "pid"}`` to each request, and tells ``{"ended", "code"}`` of each child that ends, as
 `subprocess` counts codes. When the launcher closes the socket, it ends; its children go on without it.
@@ -24,7 +25,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -97,6 +97,16 @@ def trusted(modules: Iterable[str], distributions: Iterable[str]) -> list[str]:
     return [module for module in modules if module.partition(".")[0] in tops]
 
 
+def tied_to(home: str) -> list[str]:
+    """The modules that looked up a place in this home when they were imported, and keep it."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, (str, bytes)) and os.fsdecode(value).startswith(home)
+
+    modules = [(name, vars(module)) for name, module in sys.modules.items() if name != "__main__"]
+    return [name for name, values in modules if any(holds(value) for value in values.values())]
+
+
 class Parent:
     """Forks a child for each request; in the child, `serve` returns the specification to follow."""
 
@@ -139,7 +149,10 @@ class Parent:
 
     def _read(self, descriptor: int) -> dict[str, Any]:
         with open(descriptor, encoding="utf-8") as file:
-            spec: dict[str, Any] = json.load(file)
+            text = file.read()
+        if not text:
+            os._exit(0)
+        spec: dict[str, Any] = json.loads(text)
         return spec
 
     def _reap(self) -> None:
@@ -175,12 +188,13 @@ def main() -> None:
     needed = rehearse(settings["rehearsal"], child, sandbox)
     failed += preload(trusted(needed, settings["distributions"]))
     failed += preload(LATER)
+    tied = tied_to(os.environ["HOME"])
     gc.collect()
     gc.freeze()
-    threads = threading.active_count()
+    threads = len(os.listdir("/proc/self/task"))
     about = {"ready": True, "failed": failed[:20], "rehearsed": len(needed), "threads": threads}
     control.send(json.dumps(about).encode()[:MESSAGE])
-    child.become(*Parent(control).serve(), sandbox)
+    child.become(*Parent(control).serve(), sandbox, tied)
 
 
 if __name__ == "__main__":

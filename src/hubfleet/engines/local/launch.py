@@ -174,9 +174,13 @@ class LocalLaunch:
         try:
             os.write(output, f"{_BEGINNING} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
             pid = None
-            if effective.fast_start and not any(name.startswith(_READ_EARLY) for name in effective.environment):
+            early = [name for name in effective.environment if name.startswith(_READ_EARLY)]
+            if effective.fast_start and not early:
                 pid = await self._forks.spawn(spec, output, saying)
             if pid is None:
+                if effective.fast_start:
+                    reason = f"{', '.join(early)} in its environment" if early else "the fork server is away"
+                    os.write(output, f"{_BEGINNING} plainly: {reason}\n".encode())
                 child = _start_plainly(spec, output, saying)
                 self._children[child.pid] = child
                 pid = child.pid
