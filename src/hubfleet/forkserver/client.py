@@ -77,7 +77,8 @@ class ForkServer:
             finally:
                 os.close(reading)
             pid = await asyncio.wait_for(self._answers[number], ANSWER_LIMIT_S)
-            _write(writing, json.dumps(spec))  # only now: a child that nobody knows must not become a server
+            # Only now: a child that nobody knows must not become a server. It may be more than a pipe holds at once.
+            await asyncio.to_thread(_write, writing, json.dumps(spec))
             return pid
         except (OSError, asyncio.TimeoutError) as error:
             log.warning("the fork server does not answer (%s); this server is started plainly", str(error) or "in time")
