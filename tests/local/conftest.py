@@ -74,7 +74,7 @@ servers:
   processes: 200
   profiles:
     usual: {{title: Usual, default: true}}
-    tiny: {{title: Too little to start, memory: {{limit: 64M}}}}
+    tiny: {{title: Too little to start, memory: {{limit: 64M}}, fast_start: false}}
     slow: {{title: Slow, cpu: {{limit: 0.5}}}}
     large: {{title: Large, groups: [staff], memory: {{limit: 900M}}, cpu: {{limit: 3}}}}
 storage:
