@@ -4,15 +4,18 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-GROUPS := unit local
+GROUPS := unit local fork
 PORT ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 NEWS := sed -u '/^\(Ignoring\|Looking\|Requirement already\|  Preparing\) /d'  # pip's progress without what nobody asked
 PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 2
+# A file stays together, for its tests share a hub. WORKERS=0: one after the other.
+PARALLEL := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up venv dev test $(GROUPS:%=test-%) lint format lock docs clean
+.PHONY: help up venv dev test $(GROUPS:%=test-%) bench lint format lock docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -45,10 +48,13 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.cli
 	@touch $@
 
 test: $(VENV)/.dev  ## every test this machine can run; what it cannot is listed by name and reason
-	@$(PYTEST) $(GROUPS:%=tests/%)
+	@$(PYTEST) $(PARALLEL) $(GROUPS:%=tests/%)
 
 $(GROUPS:%=test-%): test-%: $(VENV)/.dev
-	@$(PYTEST) tests/$*
+	@$(PYTEST) $(PARALLEL) tests/$*
+
+bench: $(VENV)/.cli  ## ours and stock JupyterHub by turns, on this machine (ARGS="--users 50 --stock both")
+	@$(BIN)/python benchmarks/all.py $(ARGS)
 
 lint: $(VENV)/.dev  ## format, style, types, import direction
 	$(BIN)/ruff format --check .

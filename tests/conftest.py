@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("harness", "cells", "disks")
+pytest_plugins = ["hubs"]
+
 TESTS = Path(__file__).parent
 TAIL_LINES = 40
 
@@ -18,8 +21,15 @@ ALLOWED_SKIPS: tuple[str, ...] = ()
 _hub_logs = pytest.StashKey[list[Path]]()
 
 
+LONGEST = ("test_systemd_guest.py", "test_clean_root.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the name of its folder as a marker: tests/local/... is in group ``local``."""
+    """Give each test the name of its folder as a marker, and begin with what takes longest, while others go on beside.
+
+    tests/local/... is in group ``local``.
+    """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         group = item.path.relative_to(TESTS).parts[0]
         item.add_marker(group)

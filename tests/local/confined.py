@@ -20,8 +20,9 @@ from harness import Kernel, Person, RunningHub
 
 from hubfleet.config import Config
 from hubfleet.config.effective import effective
-from hubfleet.engines.local import sandbox
-from hubfleet.engines.local.launch import LocalLaunch, Settings
+from hubfleet.engines.local import sandbox, specification
+from hubfleet.engines.local.launch import LocalLaunch
+from hubfleet.engines.local.specification import Settings
 from hubfleet.launcher.base import Request
 from hubfleet.names import short_id, system_name
 
@@ -121,13 +122,16 @@ class Inside:
 
     def in_sandbox(self, code: str, *removals: Removal) -> str:
         """Run code where another server of this user would run, less the given controls."""
-        launch = LocalLaunch(Settings.from_json(self.settings["engine"]))
+        settings = Settings.from_json(self.settings["engine"])
+        launch = LocalLaunch(settings)
         request = Request(self.person.name, "probe")
         run = self.hub.state / "run" / "servers" / short_id(request.id)
         options = effective(Config.from_dump(self.settings["config"]), self.person.name)
         try:
             launch._make_run_directory(run, self.uid)
-            spec = launch._specification(request, options, self.name, self.uid, self.home, run / "server.sock")
+            cgroups = launch._limit(request.id, options)
+            server = (self.name, self.uid, self.home, run / "server.sock")
+            spec = specification.server(settings, request, options, *server, cgroups)
             for removal in removals:
                 removal(spec)
             return run_sandbox(spec, code, self.environment / "bin" / "python")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -184,6 +187,71 @@ def test_people_change_their_own_password(hub: RunningHub) -> None:
     assert person.log_in().status_code == 403
     person.password = new
     assert person.log_in().status_code == 302
+
+
+# -- many at once -----------------------------------------------------------------------------------------------------
+
+
+def at_once(act: Callable[[Person], requests.Response], people: list[Person]) -> Iterator[requests.Response]:
+    """Have all do it at the same time; the answers as they come."""
+    with ThreadPoolExecutor(len(people)) as threads:
+        yield from (done.result() for done in as_completed([threads.submit(act, person) for person in people]))
+
+
+def looks_during(hub: RunningHub, act: Callable[[Person], requests.Response], people: list[Person]) -> int:
+    """How many times somebody else is answered while all do it at the same time; all must succeed."""
+    begun, looks = threading.Event(), 0
+    todo = at_once(act, people)
+
+    def everybody() -> set[int]:
+        begun.set()
+        return {answer.status_code for answer in todo}
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(everybody)
+        begun.wait()
+        while not done.done():
+            assert requests.get(f"{hub.url}/hub/health", timeout=60).status_code == 200
+            looks += 1
+    assert len(done.result()) == 1
+    return looks
+
+
+def test_a_class_that_signs_up_and_logs_in_leaves_the_hub_to_others(hub: RunningHub) -> None:
+    # Fifteen passwords take the hub's loop for four seconds and more, if it checks them itself.
+    people, class_password = [newcomer(hub) for _ in range(15)], hub.password("class_password")
+    enough = 2 * len(people)
+    assert looks_during(hub, lambda person: person.sign_up(class_password), people) > enough
+    assert looks_during(hub, Person.log_in, people) > enough
+    new = "another-good-one"
+    change = {"old_password": PASSWORD, "new_password": new, "new_password_confirmation": new}
+    assert looks_during(hub, lambda person: person.form("change-password", change), people) > enough
+    assert people[0].log_in().status_code == 403
+
+
+def test_guesses_sent_at_once_are_no_more_guesses(hub: RunningHub) -> None:
+    person = hub.person(newcomer(hub).name)
+    guessers = [Person(hub, person.name, f"guess-number-{number}") for number in range(25)]
+    codes = [answer.status_code for answer in at_once(Person.log_in, guessers)]
+    assert (codes.count(403), codes.count(429)) == (10, 15)
+
+
+def test_a_name_goes_to_one_of_those_who_want_it_at_once(hub: RunningHub) -> None:
+    name, class_password = newcomer(hub).name, hub.password("class_password")
+    wanting = [Person(hub, name, f"{PASSWORD}-{number}") for number in range(6)]
+    said = [answer.text for answer in at_once(lambda person: person.sign_up(class_password), wanting)]
+    assert sum("You are signed up" in text for text in said) == 1
+    assert sum("This user name is taken" in text for text in said) == 5
+    assert sorted(person.log_in().status_code for person in wanting) == [302, 403, 403, 403, 403, 403]
+
+
+def test_how_long_a_refusal_takes_does_not_tell_who_has_signed_up(hub: RunningHub) -> None:
+    def shortest(name: str) -> float:
+        guesser = Person(hub, name, "not-the-password")
+        return min(guesser.log_in().elapsed.total_seconds() for _ in range(4))
+
+    known, unknown = shortest(hub.person(newcomer(hub).name).name), shortest(newcomer(hub).name)
+    assert 0.5 < unknown / known < 2
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

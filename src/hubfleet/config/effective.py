@@ -27,6 +27,7 @@ class Effective:
     stop_after_idle: Duration | Literal["never"]
     environment: dict[str, str]
     default_url: str
+    fast_start: bool
     mounts: tuple[Mount, ...]
     groups: tuple[str, ...]
     profile: str | None
@@ -59,7 +60,7 @@ class _Found:
 
 _OPTIONS = (
     *("memory.limit", "memory.guarantee", "cpu.limit", "cpu.guarantee"),
-    *("processes", "stop_after_idle", "default_url"),
+    *("processes", "stop_after_idle", "default_url", "fast_start"),
 )
 _MOUNTS, _VARIABLE = "storage.mounts", "environment."
 
@@ -146,6 +147,8 @@ def _cap(found: dict[str, _Found], resource: str) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     return "not set" if value is None else str(value)
 
 

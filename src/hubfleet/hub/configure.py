@@ -70,7 +70,9 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.spawner_class = LauncherSpawner
     c.LauncherSpawner.launcher_socket = str(layout.launcher_socket)
     c.Spawner.poll_interval = 10
-    c.Spawner.start_timeout = 330  # the launcher gives up after 300 and says why; the hub must not be first
+    # How many start at once, who waits, and when to give up, is for the launcher: it knows the machine and says why.
+    c.JupyterHub.concurrent_spawn_limit = 0
+    c.Spawner.start_timeout = 3600
 
     c.JupyterHub.authenticator_class = PeopleAuthenticator
     c.Authenticator.auth_refresh_age = 60

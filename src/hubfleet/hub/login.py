@@ -1,6 +1,6 @@
 """Who may enter: people sign up with a password of their own, behind the class password or an admin's approval.
 
-Accounts, hashes and the limit on wrong passwords are NativeAuthenticator's. Ours are the class password, the admins'
+Accounts and the limit on wrong passwords are NativeAuthenticator's. Ours are the class password, the admins'
 first passwords, pages that change nothing on a mere GET, and one rule: a name belongs to a home for good. A removed
 user's name can be neither signed up again nor given to another account, for that would hand over the files.
 """
@@ -26,11 +26,14 @@ from sqlalchemy import event
 from tornado import web
 from traitlets import Dict, Unicode
 
+from hubfleet.hub import passwords
 from hubfleet.hub.testpeople import TestPeople
 from hubfleet.names import TEST_PREFIX, valid_login
 
 MINIMUM_PASSWORD = 8
 MAXIMUM_PASSWORD_BYTES = 72  # what bcrypt takes
+PASSWORD_LENGTH = f"{MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD_BYTES} characters"
+TAKEN = "This user name is taken. Please choose another."
 TRIES, PAUSE_S = 10, 60
 REMOVED = b"!"  # ends the password's hash of somebody who was deleted: no password's hash does, so none is right
 
@@ -66,24 +69,25 @@ class PeopleAuthenticator(NativeAuthenticator):
         for name, password in self.first_passwords.items():
             if name in known and bcrypt.checkpw(password.encode(), known[name].encode()) and self.user_exists(name):
                 continue
-            known[name] = self._set_account(name, password, authorized=True).decode()
+            hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+            self._set_account(name, hashed, authorized=True)
+            known[name] = hashed.decode()
             note.write_text(json.dumps(known))
 
-    def _set_account(self, name: str, password: str, *, authorized: bool) -> bytes:
-        """Make or change an account; returns the password's hash."""
-        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+    def _set_account(self, name: str, hashed: bytes, *, authorized: bool) -> UserInfo:
+        """Make or change an account."""
         info = self.get_user(name)
         if info is None:
             info = UserInfo(username=self.normalize_username(name), password=hashed)
             self.db.add(info)
         info.password, info.is_authorized = hashed, authorized
         self.db.commit()
-        return hashed
+        return info
 
-    def add_test_people(self, names: list[str]) -> str:
+    async def add_test_people(self, names: list[str]) -> str:
         """Accounts for a load test, which `refresh_user` and the list let in; returns the one password they share."""
         password = secrets.token_urlsafe(32)
-        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+        hashed = await passwords.hashed(password)
         self.db.add_all(UserInfo(username=name, password=hashed, is_authorized=True) for name in names)
         self.db.commit()
         return password
@@ -101,13 +105,17 @@ class PeopleAuthenticator(NativeAuthenticator):
     def is_password_strong(self, password: str) -> bool:
         return len(password.encode()) <= MAXIMUM_PASSWORD_BYTES and bool(super().is_password_strong(password))
 
-    def create_user(self, username: str, password: str, **kwargs: Any) -> Any:
-        """As NativeAuthenticator, which lets in listed names unseen: where admins approve, they approve everybody."""
-        info = super().create_user(username, password, **kwargs)
-        if info is not None:
-            info.is_authorized = self.kind == "password"
-            self.db.commit()
-        return info
+    async def sign_up(self, name: str, password: str) -> UserInfo | None:
+        """Make a newcomer's account; None if the name or the password cannot be, or the name is taken.
+
+        Where admins approve, they approve everybody, listed names as well.
+        """
+        if not self.validate_username(self.normalize_username(name)) or not self.is_password_strong(password):
+            return None
+        hashed = await passwords.hashed(password)
+        if self.user_exists(name):  # perhaps since a moment ago
+            return None
+        return self._set_account(name, hashed, authorized=self.kind == "password")
 
     def may_sign_up(self, name: str, class_password: str) -> str | None:
         """Why a newcomer is turned away, or None."""
@@ -119,23 +127,42 @@ class PeopleAuthenticator(NativeAuthenticator):
             return f"The name {name} is not on this hub's list. Ask whoever runs it."
         return None
 
-    async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
-        """As NativeAuthenticator; somebody with the right password who may not enter is told why."""
-        name, password = self.normalize_username(data["username"]), data["password"]
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
+        """The name of somebody with the right password; one who may not enter is told why."""
+        name: str = self.normalize_username(data["username"])
+        password = data["password"]
         if len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
             return None
         if self.is_blocked(name):
             raise web.HTTPError(429, "Too many wrong passwords. Please wait a minute, then try again.")
-        entered = await super().authenticate(handler, data)
         info = self.get_user(name)
-        # A password takes a good part of a second to check, in which the hub does nothing else: once is enough.
-        if entered is None and (info is None or not info.is_valid_password(password)):
+        if info is not None:
+            self.add_login_attempt(name)  # before it is known to be wrong: many may be sent at the same time
+        known = passwords.NOBODY if info is None else info.password
+        right = await passwords.matches(password, known)
+        info = self.get_user(name)
+        if not right or info is None or info.password != known:  # it may have been changed meanwhile
             return None
+        self.successful_login(name)
         if not info.is_authorized:
             raise web.HTTPError(403, "You may not enter: an administrator has to approve you first.")
         if not self._listed(name):
             raise web.HTTPError(403, "You may not enter: your name is not on this hub's list. Ask whoever runs it.")
-        return entered
+        return name
+
+    async def replace_password(self, name: str, old: str, new: str) -> str | None:
+        """Change somebody's own password; returns what is wrong with the old or the new one, or None."""
+        if len(old.encode()) > MAXIMUM_PASSWORD_BYTES:
+            raise web.HTTPError(400, f"Passwords have {MAXIMUM_PASSWORD_BYTES} characters at most.")
+        if not self.is_password_strong(new):
+            return f"The new password is on everybody's list, or has not {PASSWORD_LENGTH}."
+        hashed, known = await passwords.hashed(new), self.get_user(name).password
+        right = await passwords.matches(old, known)
+        info = self.get_user(name)
+        if not right or info.password != known:  # it may have been changed meanwhile
+            return "Your current password was incorrect. Please try again."
+        self._set_account(name, hashed, authorized=info.is_authorized)
+        return None
 
     def _listed(self, name: str) -> bool:
         return bool(self.allow_all or name in self.allowed_users or self.test_people.admitted(name))
@@ -157,16 +184,17 @@ class PeopleAuthenticator(NativeAuthenticator):
         self.db.commit()
         return True
 
-    def reset_password(self, name: str) -> str | None:
+    async def reset_password(self, name: str) -> str | None:
         """Give an account a new random password and return it; None for a name that never signed up.
 
         It opens nothing: somebody who is blocked stays so.
         """
+        password = secrets.token_urlsafe(12)
+        hashed = await passwords.hashed(password)
         info = self.get_user(name)
         if info is None:
             return None
-        password = secrets.token_urlsafe(12)
-        self._set_account(name, password, authorized=info.is_authorized)
+        self._set_account(name, hashed, authorized=info.is_authorized)
         self.successful_login(info.username)  # forgets the wrong passwords
         return password
 
@@ -177,9 +205,7 @@ class PeopleAuthenticator(NativeAuthenticator):
         The accounts of a load test's people go with the test: there will be others of their names, without their files.
         """
         if user.name not in self.test_people:
-            self._set_account(user.name, secrets.token_urlsafe(32), authorized=False)
-            self.get_user(user.name).password += REMOVED
-            self.db.commit()
+            self._set_account(user.name, passwords.NOBODY + REMOVED, authorized=False)
         for name, spawner in user.spawners.items():
             if spawner.active:
                 await user.stop(name)
@@ -195,30 +221,34 @@ class PeopleAuthenticator(NativeAuthenticator):
 class SignUp(SignUpHandler):
     """The sign-up page, with the class password asked for and checked."""
 
-    def get_result_message(self, user: Any, human: bool, taken: bool, confirmed: bool, admin: bool) -> tuple[str, str]:
-        """What became of a sign-up, in words."""
-        if taken:
-            return "alert-danger", "This user name is taken. Please choose another."
-        if not confirmed:
-            return "alert-danger", "The two passwords are not the same."
-        if user is None:
+    async def post(self) -> None:
+        name, password, again, class_password = (
+            self.get_body_argument(field, "", strip=False)
+            for field in ("username", "signup_password", "signup_password_confirmation", "class_password")
+        )
+        alert = "alert-danger"
+        message = self.authenticator.may_sign_up(name, class_password)
+        if message is not None:
+            self.set_status(403)
+        elif self.authenticator.user_exists(name):
+            message = TAKEN
+        elif password != again:
+            message = "The two passwords are not the same."
+        else:
+            alert, message = self._outcome(name, await self.authenticator.sign_up(name, password))
+        self.finish(await self.render_template("signup.html", result_message=message, alert=alert, username=name))
+
+    def _outcome(self, name: str, info: UserInfo | None) -> tuple[str, str]:
+        if info is None and self.authenticator.user_exists(name):
+            return "alert-danger", TAKEN
+        if info is None:
             return "alert-danger", (
-                f"Choose a password of {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD_BYTES} characters that is not on "
-                "everybody's list, and a user name without spaces, commas and slashes."
+                f"Choose a password of {PASSWORD_LENGTH} that is not on everybody's list, and a user name without "
+                "spaces, commas and slashes."
             )
-        if user.is_authorized:
+        if info.is_authorized:
             return "alert-success", "You are signed up. Now log in."
         return "alert-info", "You are signed up. An administrator has to approve you before you can log in."
-
-    async def post(self) -> None:
-        name = self.get_body_argument("username", "", strip=False)
-        refusal = self.authenticator.may_sign_up(name, self.get_body_argument("class_password", "", strip=False))
-        if refusal is None:
-            await super().post()
-            return
-        html = await self.render_template("signup.html", result_message=refusal, alert="alert-danger", username=name)
-        self.set_status(403)
-        self.finish(html)
 
 
 class ChangePassword(ChangePasswordHandler):
@@ -226,9 +256,19 @@ class ChangePassword(ChangePasswordHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        if len(self.get_body_argument("old_password", "", strip=False).encode()) > MAXIMUM_PASSWORD_BYTES:
-            raise web.HTTPError(400, f"Passwords have {MAXIMUM_PASSWORD_BYTES} characters at most.")
-        await super().post()
+        name = self.current_user.name
+        old, new, again = (
+            self.get_body_argument(field, strip=False)
+            for field in ("old_password", "new_password", "new_password_confirmation")
+        )
+        if new != again:
+            wrong: str | None = "The two new passwords are not the same."
+        else:
+            wrong = await self.authenticator.replace_password(name, old, new)
+        alert = "alert-danger" if wrong else "alert-success"
+        message = wrong or "Your password has been changed successfully!"
+        html = await self.render_template("change-password.html", user_name=name, result_message=message, alert=alert)
+        self.finish(html)
 
 
 async def block(handler: Any, name: str) -> bool:
@@ -304,7 +344,7 @@ class PeopleAPI(APIHandler):
         elif action == "block":
             known = await block(self, name)
         elif action == "reset-password" and isinstance(self.current_user, orm.Service):
-            answer["password"] = self.authenticator.reset_password(name)
+            answer["password"] = await self.authenticator.reset_password(name)
             known = answer["password"] is not None
         else:
             raise web.HTTPError(403, "not for this account")

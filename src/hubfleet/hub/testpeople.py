@@ -78,7 +78,7 @@ class TestPeopleAPI(APIHandler):
             raise web.HTTPError(409, "a load test runs, or was broken off")
         names = self._free_names(count)
         test_people.begin(names, seconds)
-        password = self.authenticator.add_test_people(names)
+        password = await self.authenticator.add_test_people(names)
         people = []
         for name in names:
             user = self.user_from_username(name)

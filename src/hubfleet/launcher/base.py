@@ -113,6 +113,12 @@ Spawned = Callable[["Record"], None]
 class Launch(Protocol):
     """How one engine runs one server. Implementations live in ``engines/<name>/launch.py``."""
 
+    async def open(self) -> None:
+        """Begin what makes starts fast; called once, before the first start. Returns at once."""
+
+    async def close(self) -> None:
+        """Let go of what `open` began. Servers go on."""
+
     async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         """Start the server and return once it accepts connections. Raises StartFailed, leaving nothing behind.
 

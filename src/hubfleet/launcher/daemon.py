@@ -171,6 +171,7 @@ async def serve(settings: Settings) -> None:
     """Run until told to end (SIGTERM). Users' servers go on without the launcher."""
     launch = engine(settings.config.engine).launch(settings.engine)
     servers = Servers(settings.config, launch, settings.layout.launcher_dir / "servers")
+    await launch.open()
     running = await servers.adopt()
     log.info("launcher %s for hub %s, %d servers running", __version__, settings.layout.hub, running)
     path = settings.layout.launcher_socket
@@ -189,6 +190,7 @@ async def serve(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     await ending.wait()
     await runner.cleanup()
+    await launch.close()
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from hubfleet.launcher.base import (
     Status,
     Stopped,
 )
+from hubfleet.launcher.queue import StartQueue, capacity
 from hubfleet.launcher.state import Records
 
 log = logging.getLogger("hubfleet.launcher")
@@ -52,6 +53,7 @@ class Servers:
         self._endings: dict[str, Ending] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starting: dict[str, str] = {}
+        self._queue = StartQueue(capacity())
         self._cleanups: set[asyncio.Task[None]] = set()
 
     async def adopt(self) -> int:
@@ -120,7 +122,8 @@ class Servers:
         async with self._locks[request.id]:
             await self._stop(request.id, grace=STOP_GRACE_S)
             try:
-                record = await self._launched(request, wanted, report)
+                async with self._queue.turn(report):
+                    record = await self._launched(request, wanted, report)
             except StartFailed as failure:
                 self._store.remove(request.id)
                 self._remember(request.id, Ending(None, str(failure), time.time()))

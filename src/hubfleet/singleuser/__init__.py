@@ -1,4 +1,4 @@
-"""Runs inside a user's server: a running computation counts as activity (and see `memory`).
+"""Runs inside a user's server: a running computation counts as activity, and the launcher is told when it is up.
 
 Jupyter Server knows when a kernel last said something; a cell that computes for hours in silence, or a program in a
 terminal, would look idle and be stopped. This extension says otherwise. It is installed into the users' environment
@@ -7,11 +7,13 @@ under the name `hubfleet_singleuser`.
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 LOOK_EVERY_S = 10
+BIND_S = 0.002
 
 
 def busy(server: Any) -> bool:
@@ -38,6 +40,8 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(server: Any) -> None:
     from tornado.ioloop import PeriodicCallback
 
+    _tell_when_up(server)
+
     def look() -> None:
         if busy(server):
             server.web_app.settings["last_activity_times"]["hubfleet_busy"] = datetime.now(timezone.utc)
@@ -45,3 +49,19 @@ def _load_jupyter_server_extension(server: Any) -> None:
     callback = PeriodicCallback(look, LOOK_EVERY_S * 1000)
     callback.start()
     server.web_app.settings["hubfleet_activity"] = callback  # keeps it from being collected
+
+
+def _tell_when_up(server: Any) -> None:
+    """Write a word to the descriptor that the launcher gave, as soon as the server accepts connections."""
+    descriptor = os.environ.pop("HUBFLEET_READY", None)
+    if descriptor is None:
+        return
+
+    def tell() -> None:
+        if not os.path.exists(server.sock):  # loading an extension may turn the loop before the server listens
+            server.io_loop.call_later(BIND_S, tell)
+            return
+        os.write(int(descriptor), b"+")
+        os.close(int(descriptor))
+
+    server.io_loop.call_later(0, tell)

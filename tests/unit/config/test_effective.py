@@ -103,6 +103,7 @@ def test_explain(config: Config) -> None:
         "servers.processes": ("not set", "default"),
         "servers.stop_after_idle": ("never", "hubfleet.yaml:13 (groups.staff)"),
         "servers.default_url": ("/tree", "hubfleet.yaml:19 (users.ta1)"),
+        "servers.fast_start": ("true", "default"),
         "servers.environment.A": ("base", "hubfleet.yaml:4"),
         "servers.environment.B": ("staff", "hubfleet.yaml:13 (groups.staff)"),
         "storage.mounts": ("/srv/{username}:/home/{username}/work:rw", "hubfleet.yaml:14 (groups.staff)"),

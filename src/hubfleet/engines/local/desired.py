@@ -14,6 +14,7 @@ from hubfleet.engines.base import Site
 from hubfleet.engines.local import sandbox
 from hubfleet.engines.local.home import HOMES_MARKER
 from hubfleet.environments import lock_text
+from hubfleet.forkserver.client import distributions
 from hubfleet.resources import Account, Directory, Environment, File, Process, Resource
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -138,6 +139,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             "interpreter": str(site.interpreter),
             "homes": _text(config.homes(site.layout.homes)),
             "hide": _hidden(config, site),
+            "distributions": distributions(environments[1].lock),
             "skeleton": _text(homes.skeleton if homes else None),
             "hub_account": who.hub,
         },

@@ -11,7 +11,8 @@ from hubfleet.config.servers import ServerOptions
 from hubfleet.engines.base import Site
 from hubfleet.engines.local.cgroups import Cgroups
 from hubfleet.engines.local.desired import desired_state
-from hubfleet.engines.local.launch import LocalLaunch, Settings
+from hubfleet.engines.local.launch import LocalLaunch
+from hubfleet.engines.local.specification import Settings
 from hubfleet.launcher.base import Launch
 from hubfleet.resources import Resource
 

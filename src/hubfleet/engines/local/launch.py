@@ -8,70 +8,43 @@ can enter, so no other user can even connect.
 from __future__ import annotations
 
 import asyncio
-import grp
+import contextlib
 import json
+import logging
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
 from hubfleet.engines.local import home as homes
-from hubfleet.engines.local import sandbox
+from hubfleet.engines.local import sandbox, specification
 from hubfleet.engines.local.cgroups import Cgroups, Limits
 from hubfleet.engines.local.processes import ProcessHandle
+from hubfleet.engines.local.specification import Settings
 from hubfleet.engines.local.uids import NoIdLeft, uid_for
-from hubfleet.errors import ConfigError
+from hubfleet.forkserver.client import ForkServer
 from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
-from hubfleet.layout import Layout
 from hubfleet.logfiles import tail
 from hubfleet.names import short_id, system_name
+
+logger = logging.getLogger("hubfleet.launcher")
 
 START_LIMIT_S = 300.0
 
 _BEGINNING = "--- server started"
 """What begins a line in the log at every start, so that nobody takes an earlier server's words for this one's."""
 
-_SCRATCH = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock")
-"""Where everybody on a machine may write: each server gets its own."""
+_ASK_EVERY_S = 0.25
 
-
-@dataclass(frozen=True)
-class Settings:
-    """The engine's part of ``launcher.json``.
-
-    ``environment``: the users' Python environment. ``interpreter``: the installation it was made from.
-    ``homes``: None when homes are not kept. ``group``: id of the group that hub and proxy share, None when not
-    privileged. ``hide``: host directories that nobody sees but through a mount.
-    """
-
-    layout: Layout
-    environment: Path
-    interpreter: Path
-    homes: Path | None
-    skeleton: Path | None
-    group: int | None
-    hide: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Settings:
-        def path(key: str) -> Path | None:
-            return Path(data[key]) if data[key] else None
-
-        layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
-        group = grp.getgrnam(data["hub_account"]).gr_gid if data["hub_account"] else None
-        environment, interpreter = Path(data["environment"]), Path(data["interpreter"])
-        hide = tuple(data["hide"])
-        return cls(layout, environment, interpreter, path("homes"), path("skeleton"), group, hide)
+_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "JUPYTER")
+"""Beginnings of variables that act while the interpreter starts or imports: with them, a start is a plain one."""
 
 
 class LocalLaunch:
@@ -82,6 +55,29 @@ class LocalLaunch:
         self._layout = settings.layout
         self._cgroups = Cgroups(settings.layout.hub)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        log = settings.layout.logs / "fork-server.log"
+        self._forks = ForkServer(settings.environment / "bin" / "python", log)
+
+    async def open(self) -> None:
+        """See ``Launch.open``."""
+        specification.rehearsal_directory(self._settings).mkdir(mode=0o700, exist_ok=True)
+        try:
+            rehearsal = specification.rehearsal(self._settings)
+        except StartFailed as problem:  # every start will say so
+            logger.warning("no fork server: %s", problem)
+            return
+        self._forks.open(
+            {
+                "program": rehearsal["argv"][0],
+                "sandbox": sandbox.__file__,
+                "rehearsal": rehearsal,
+                "distributions": list(self._settings.distributions),
+            }
+        )
+
+    async def close(self) -> None:
+        """See ``Launch.close``."""
+        await self._forks.close()
 
     # -- start ------------------------------------------------------------------------------------------------------
 
@@ -95,17 +91,18 @@ class LocalLaunch:
             progress("Preparing the home directory")
             home = self._home(request.id, name, uid)
             self._make_run_directory(run, uid)
-            spec = self._specification(request, effective, name, uid, home, run / "server.sock")
+            cgroups = self._limit(request.id, effective) if uid is not None else []
+            server = (name, uid, home, run / "server.sock")
+            spec = specification.server(self._settings, request, effective, *server, cgroups)
             progress("Starting the server")
-            child = _spawn(spec, log)
+            pid, ready = await self._spawn(spec, log, effective)
         except StartFailed:
             self._clean(request.id)
             raise
         except (OSError, NoIdLeft) as error:
             self._clean(request.id)
             raise StartFailed(f"the server could not be started: {error}") from error
-        self._children[child.pid] = child
-        handle = ProcessHandle.of(child.pid)
+        handle = ProcessHandle.of(pid)
         socket = run / "server.sock"
         url = f"http+unix://{quote(str(socket), safe='')}"
         record = Record(
@@ -120,12 +117,14 @@ class LocalLaunch:
         )
         try:
             spawned(record)
-            await self._until_listening(record, socket, effective)
+            await self._until_listening(record, socket, ready, effective)
         except BaseException as error:
             await asyncio.shield(self.stop(record, grace=0))
             if isinstance(error, OSError):
                 raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
             raise
+        finally:
+            os.close(ready)
         progress("The server is up")
         return record
 
@@ -151,33 +150,10 @@ class LocalLaunch:
             os.chown(run, uid, self._settings.group)
             run.chmod(0o710)
 
-    def _specification(
-        self, request: Request, effective: Effective, name: str, uid: int | None, home: Path, socket: Path
-    ) -> dict[str, Any]:
-        program = self._settings.environment / "bin" / "jupyterhub-singleuser"
-        # The socket may be open to all because its directory is not.
-        argv = [str(program), f"--ServerApp.sock={socket}", "--ServerApp.sock_mode=0666"]
-        prefix = request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
-        inside = f"/home/{name}" if uid is not None else str(home)
-        environment = {
-            "PATH": f"{self._settings.environment}/bin:/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "SHELL": "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh",
-            **effective.environment,
-            "HOME": inside,
-            **request.environment,
-            "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(str(socket), safe='')}{prefix}",
-            "JUPYTERHUB_DEFAULT_URL": effective.default_url,
-            "JUPYTERHUB_ROOT_DIR": inside,
-            "JUPYTER_CONFIG_PATH": str(_extension(self._settings.environment)),
-        }
-        # Kernels talk to the server over Unix sockets in a private directory: their TCP ports would be open to all.
-        argv.append("--KernelManager.transport=ipc")
-        if uid is None:
-            environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
-            return {"argv": argv, "environment": environment, "directory": inside}
-        private = f"/run/user/{uid}"
-        environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
+    def _limit(self, server: str, effective: Effective) -> list[str]:
+        """Make the server's cgroups; returns the files that take the ids of its processes."""
+        if self._cgroups.problem:
+            return []
         limits = Limits(
             effective.memory_limit,
             effective.memory_guarantee,
@@ -185,44 +161,61 @@ class LocalLaunch:
             effective.cpu_guarantee,
             effective.processes,
         )
-        room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
-        cgroups = [] if self._cgroups.problem else self._cgroups.create(request.id, limits)
-        return {
-            "argv": argv,
-            "environment": environment,
-            "directory": inside,
-            "uid": uid,
-            "gid": uid,
-            "cgroups": cgroups,
-            "umask": 0o022,
-            "hide": [*self._settings.hide, "/run/user"],
-            "hide_processes": True,
-            "scratch": [[place, room] for place in (*(place for place in _SCRATCH if os.path.isdir(place)), private)],
-            "show": [
-                [str(home), inside, True],
-                [str(self._settings.interpreter), str(self._settings.interpreter), False],
-                [str(self._settings.environment), str(self._settings.environment), False],
-                [str(self._layout.hub_socket.parent), str(self._layout.hub_socket.parent), False],
-                [str(socket.parent), str(socket.parent), True],
-            ],
-            "mounts": [[_source(mount), mount.container, mount.mode == "rw"] for mount in effective.mounts],
-            "identity": _identity_files(name, uid, inside),
-        }
+        return self._cgroups.create(server, limits)
 
-    async def _until_listening(self, record: Record, socket: Path, effective: Effective) -> None:
-        """Return when the server's socket accepts; raise StartFailed as soon as its process is gone."""
-        deadline = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < deadline:
-            status = await self.poll(record)
-            if isinstance(status, Stopped):
-                raise StartFailed(_failure_text(status, Path(record.log), effective))
-            try:
-                _, writer = await asyncio.open_unix_connection(str(socket))
-            except OSError:
-                await asyncio.sleep(0.05)
-                continue
-            writer.close()
-            return
+    async def _spawn(self, spec: Mapping[str, Any], log: Path, effective: Effective) -> tuple[int, int]:
+        """Start a server: forked where that is possible and wanted, else plainly.
+
+        Returns its process id, and a descriptor on which it says that it is up; the caller closes that.
+        """
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        hearing, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            os.write(output, f"{_BEGINNING} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+            pid = None
+            early = [name for name in effective.environment if name.startswith(_READ_EARLY)]
+            if effective.fast_start and not early:
+                pid = await self._forks.spawn(spec, output, saying)
+            if pid is None:
+                if effective.fast_start:
+                    reason = f"{', '.join(early)} in its environment" if early else "the fork server is away"
+                    os.write(output, f"{_BEGINNING} plainly: {reason}\n".encode())
+                child = _start_plainly(spec, output, saying)
+                self._children[child.pid] = child
+                pid = child.pid
+        except BaseException:
+            os.close(hearing)
+            raise
+        finally:
+            os.close(output)
+            os.close(saying)
+        return pid, hearing
+
+    async def _until_listening(self, record: Record, socket: Path, ready: int, effective: Effective) -> None:
+        """Return when the server says that it is up; raise StartFailed as soon as its process is gone.
+
+        One whose user has switched our extension off says nothing: then it is up when its socket accepts.
+        """
+        told = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().add_reader(ready, _settle, told)
+        try:
+            deadline = time.monotonic() + START_LIMIT_S
+            while time.monotonic() < deadline:
+                await asyncio.wait([told], timeout=_ASK_EVERY_S)
+                if told.done() and _read(ready):
+                    return
+                status = await self.poll(record)
+                if isinstance(status, Stopped):
+                    raise StartFailed(_failure_text(status, Path(record.log), effective))
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_unix_connection(str(socket))
+                    writer.close()
+                    return
+                if told.done():  # it has closed the descriptor without a word
+                    await asyncio.sleep(_ASK_EVERY_S)
+        finally:
+            asyncio.get_running_loop().remove_reader(ready)
         raise StartFailed(f"the server did not answer within {START_LIMIT_S:.0f} seconds")
 
     # -- while it runs ----------------------------------------------------------------------------------------------
@@ -236,7 +229,8 @@ class LocalLaunch:
             return Running() if code is None else Stopped(code, self._why(record, code))
         if handle.alive():
             return Running()
-        return Stopped(None, self._why(record, None))
+        code = await self._forks.exit_code(handle.pid)
+        return Stopped(code, self._why(record, code))
 
     def _why(self, record: Record, code: int | None) -> str:
         # A cell that was ended for its memory leaves the server running; what ends that one later is another matter.
@@ -273,6 +267,7 @@ class LocalLaunch:
             await handle.wait(grace)
             handle.signal(signal.SIGKILL)
             await handle.wait(5)
+        self._forks.forget(handle.pid)
         child = self._children.pop(handle.pid, None)
         if child is not None:
             await asyncio.to_thread(child.wait)
@@ -289,43 +284,31 @@ class LocalLaunch:
             shutil.rmtree(self._layout.state / "passing-homes" / server, ignore_errors=True)
 
 
-def _extension(environment: Path) -> Path:
-    """The directory of our Jupyter extension. Raises StartFailed for an environment that is not whole."""
-    found = next(environment.glob("lib/*/site-packages/hubfleet_singleuser"), None)
-    if found is None:
-        raise StartFailed(f"the environment {environment} is not whole; an administrator has to run: hubfleet up")
-    return found
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
-def _source(mount: Mount) -> str:
-    """Where a mount really comes from. Raises StartFailed if it is missing, or leads to what users must not see."""
-    resolved = os.path.realpath(mount.host)
-    if not os.path.isdir(resolved):
-        raise StartFailed(f"{mount.host} is missing on this machine; an administrator has to create it")
+def _read(descriptor: int) -> bytes:
     try:
-        return Mount(resolved, mount.container, mount.mode).expand("", "").host
-    except ConfigError as error:
-        raise StartFailed(f"{mount.host} leads to {resolved}, which users must not see") from error
+        return os.read(descriptor, 1)
+    except BlockingIOError:
+        return b""
 
 
-def _spawn(spec: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes]:
+def _start_plainly(spec: Mapping[str, Any], output: int, ready: int) -> subprocess.Popen[bytes]:
     """Start the sandbox in a session of its own. The specification (it holds the token) goes through a pipe."""
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(output, f"{_BEGINNING} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
-    try:
-        command = [sys.executable, "-I", "-S", sandbox.__file__]
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd="/",
-            env={},
-        )
-    finally:
-        os.close(output)
+    spec = {**spec, "environment": {**spec["environment"], "HUBFLEET_READY": str(ready)}}
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", sandbox.__file__],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        cwd="/",
+        env={},
+        pass_fds=(ready,),
+    )
     assert child.stdin is not None
     try:
         with child.stdin as pipe:
@@ -333,13 +316,6 @@ def _spawn(spec: Mapping[str, Any], log: Path) -> subprocess.Popen[bytes]:
     except BrokenPipeError:
         pass  # it died at once; the caller finds out from its exit code and its log
     return child
-
-
-def _identity_files(name: str, uid: int, home: str) -> dict[str, str]:
-    """/etc/passwd and /etc/group as this user sees them: the machine's, and the user's own line first."""
-    user = f"{name}:x:{uid}:{uid}::{home}:/bin/bash\n"
-    passwd, group = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
-    return {"/etc/passwd": user + passwd, "/etc/group": f"{name}:x:{uid}:\n{group}"}
 
 
 def _failure_text(status: Stopped, log: Path, effective: Effective) -> str:

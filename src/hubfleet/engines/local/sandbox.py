@@ -161,8 +161,11 @@ def _take_identity(spec: dict[str, Any]) -> None:
     os.setresuid(spec["uid"], spec["uid"], spec["uid"])  # clears all capabilities
 
 
-def enter(spec: dict[str, Any]) -> NoReturn:
-    """Turn this process into the one described. Never returns; raises OSError when a step is refused."""
+def confine(spec: dict[str, Any]) -> dict[str, str]:
+    """Turn this process into the one described, less its program; returns the environment that program is to have.
+
+    Raises OSError when a step is refused; the process is then to end, for some of the steps are done.
+    """
     environment = dict(spec.get("environment", {}))
     for variable, path in spec.get("secret_files", {}).items():
         with open(path) as file:
@@ -184,6 +187,12 @@ def enter(spec: dict[str, Any]) -> NoReturn:
         _call(_libc.prctl(PR_SET_PDEATHSIG, spec["parent_death"], 0, 0, 0), "prctl parent death")
     os.umask(spec.get("umask", 0o022))
     os.chdir(spec.get("directory", "/"))
+    return environment
+
+
+def enter(spec: dict[str, Any]) -> NoReturn:
+    """Become the program described. Never returns; raises OSError when a step is refused."""
+    environment = confine(spec)
     # The program starts with the signals of a fresh shell, whatever the launcher ignored or blocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGHUP):

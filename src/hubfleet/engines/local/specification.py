@@ -1,0 +1,190 @@
+"""What a server's process is to be: the specifications for `sandbox.py`, from settings, request and options."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hubfleet.config import Mount
+from hubfleet.config.effective import Effective
+from hubfleet.errors import ConfigError
+from hubfleet.launcher.base import Request, StartFailed
+from hubfleet.layout import Layout
+
+_SCRATCH = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock")
+"""Where everybody on a machine may write: each server gets its own."""
+
+NOBODY = 65534
+"""Whose id the rehearsal of a server has: it owns nothing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The engine's part of ``launcher.json``.
+
+    ``environment``: the users' Python environment. ``interpreter``: the installation it was made from.
+    ``homes``: None when homes are not kept. ``group``: id of the group that hub and proxy share, None when not
+    privileged. ``hide``: host directories that nobody sees but through a mount. ``distributions``: what the fork server
+    may load.
+    """
+
+    layout: Layout
+    environment: Path
+    interpreter: Path
+    homes: Path | None
+    skeleton: Path | None
+    group: int | None
+    hide: tuple[str, ...]
+    distributions: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        def path(key: str) -> Path | None:
+            return Path(data[key]) if data[key] else None
+
+        layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
+        group = grp.getgrnam(data["hub_account"]).gr_gid if data["hub_account"] else None
+        environment, interpreter = Path(data["environment"]), Path(data["interpreter"])
+        kept, skeleton = path("homes"), path("skeleton")
+        hide, distributions = tuple(data["hide"]), tuple(data["distributions"])
+        return cls(layout, environment, interpreter, kept, skeleton, group, hide, distributions)
+
+
+def server(
+    settings: Settings,
+    request: Request,
+    effective: Effective,
+    name: str,
+    uid: int | None,
+    home: Path,
+    socket: Path,
+    cgroups: list[str],
+) -> dict[str, Any]:
+    """The specification of one server, for `sandbox.py`. Raises StartFailed for a mount that is not as it has to be."""
+    # The socket may be open to all because its directory is not.
+    argv = [*_program(settings), f"--ServerApp.sock={socket}", "--ServerApp.sock_mode=0666"]
+    prefix = request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
+    inside = f"/home/{name}" if uid is not None else str(home)
+    environment = {
+        **_paths(settings),
+        **effective.environment,
+        "HOME": inside,
+        **request.environment,
+        "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(str(socket), safe='')}{prefix}",
+        "JUPYTERHUB_DEFAULT_URL": effective.default_url,
+        "JUPYTERHUB_ROOT_DIR": inside,
+    }
+    # Kernels talk to the server over Unix sockets in a private directory: their TCP ports would be open to all.
+    argv.append("--KernelManager.transport=ipc")
+    if uid is None:
+        environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
+        return {"argv": argv, "environment": environment, "directory": inside}
+    private = f"/run/user/{uid}"
+    environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
+    room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
+    return {
+        "argv": argv,
+        "environment": environment,
+        "directory": inside,
+        "uid": uid,
+        "gid": uid,
+        "cgroups": cgroups,
+        "umask": 0o022,
+        "hide": [*settings.hide, "/run/user"],
+        "hide_processes": True,
+        "scratch": [[place, room] for place in (*(place for place in _SCRATCH if os.path.isdir(place)), private)],
+        "show": [
+            [str(home), inside, True],
+            [str(settings.interpreter), str(settings.interpreter), False],
+            [str(settings.environment), str(settings.environment), False],
+            [str(settings.layout.hub_socket.parent), str(settings.layout.hub_socket.parent), False],
+            [str(socket.parent), str(socket.parent), True],
+        ],
+        "mounts": [[_source(mount), mount.container, mount.mode == "rw"] for mount in effective.mounts],
+        "identity": _identity_files(name, uid, inside),
+    }
+
+
+def rehearsal(settings: Settings) -> dict[str, Any]:
+    """The specification of a server of nobody's, that finds out what a server imports."""
+    private = str(rehearsal_directory(settings))
+    place = "/tmp" if settings.layout.privileged else private
+    environment = {
+        **_paths(settings),
+        "HOME": place,
+        "JUPYTERHUB_API_TOKEN": "none",
+        "JUPYTERHUB_API_URL": "http://127.0.0.1:9/hub/api",
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_CLIENT_ID": "rehearsal",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": "/user/rehearsal/oauth_callback",
+        "JUPYTERHUB_ROOT_DIR": place,
+        "JUPYTERHUB_SERVICE_PREFIX": "/user/rehearsal/",
+        "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(f'{place}/rehearsal.sock', safe='')}/user/rehearsal/",
+        "JUPYTERHUB_USER": "rehearsal",
+        "JUPYTER_RUNTIME_DIR": place,
+    }
+    argv = [*_program(settings), f"--ServerApp.sock={place}/rehearsal.sock"]
+    if not settings.layout.privileged:
+        return {"argv": argv, "environment": environment, "directory": place}
+    shown = [str(settings.interpreter), str(settings.environment)]
+    return {
+        "argv": argv,
+        "environment": environment,
+        "directory": place,
+        "uid": NOBODY,
+        "gid": NOBODY,
+        "hide": [*settings.hide, "/run/user"],
+        "hide_processes": True,
+        "scratch": [[path, "64m"] for path in _SCRATCH if os.path.isdir(path)],
+        "show": [[path, path, False] for path in shown],
+    }
+
+
+def rehearsal_directory(settings: Settings) -> Path:
+    """Where the rehearsal of an ordinary user's hub may write; root's gets a private /tmp."""
+    return settings.layout.run / "rehearsal"
+
+
+def _program(settings: Settings) -> list[str]:
+    return [str(settings.environment / "bin" / "jupyterhub-singleuser")]
+
+
+def _paths(settings: Settings) -> dict[str, str]:
+    return {
+        "PATH": f"{settings.environment}/bin:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "SHELL": "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh",
+        "JUPYTER_CONFIG_PATH": str(_extension(settings.environment)),
+    }
+
+
+def _extension(environment: Path) -> Path:
+    """The directory of our Jupyter extension. Raises StartFailed for an environment that is not whole."""
+    found = next(environment.glob("lib/*/site-packages/hubfleet_singleuser"), None)
+    if found is None:
+        raise StartFailed(f"the environment {environment} is not whole; an administrator has to run: hubfleet up")
+    return found
+
+
+def _source(mount: Mount) -> str:
+    """Where a mount really comes from. Raises StartFailed if it is missing, or leads to what users must not see."""
+    resolved = os.path.realpath(mount.host)
+    if not os.path.isdir(resolved):
+        raise StartFailed(f"{mount.host} is missing on this machine; an administrator has to create it")
+    try:
+        return Mount(resolved, mount.container, mount.mode).expand("", "").host
+    except ConfigError as error:
+        raise StartFailed(f"{mount.host} leads to {resolved}, which users must not see") from error
+
+
+def _identity_files(name: str, uid: int, home: str) -> dict[str, str]:
+    """/etc/passwd and /etc/group as this user sees them: the machine's, and the user's own line first."""
+    user = f"{name}:x:{uid}:{uid}::{home}:/bin/bash\n"
+    passwd, group = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
+    return {"/etc/passwd": user + passwd, "/etc/group": f"{name}:x:{uid}:\n{group}"}

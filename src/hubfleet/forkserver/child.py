@@ -1,0 +1,182 @@
+"""What a fork of the parent does to be the server that a plain start would have made: see `become`.
+
+A plain start is ``exec`` of the environment's ``jupyterhub-singleuser``, in the sandbox. A fork has gone through the
+interpreter's start and the imports in another life, so all that depends on the user, or must differ from one process
+to the next, is done again here. Where a user's own files would have changed what was imported, it does a plain start.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import gc
+import importlib
+import multiprocessing
+import os
+import random
+import signal
+import site
+import sys
+import time
+import types
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 4, 15, 35, 14
+
+READY = 3
+COMMAND_NAME = 15  # characters the kernel keeps of a program's name
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_kept: list[Any] = []
+"""Memory that the kernel reads on behalf of `ps`."""
+
+
+class _Map(ctypes.Structure):
+    """``struct prctl_mm_map`` of linux/prctl.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint64) for name in ("start_code", "end_code", "start_data", "end_data", "start_brk", "brk")),
+        *((name, ctypes.c_uint64) for name in ("start_stack", "arg_start", "arg_end", "env_start", "env_end")),
+        ("auxv", ctypes.c_void_p),
+        ("auxv_size", ctypes.c_uint32),
+        ("exe_fd", ctypes.c_uint32),
+    )
+
+
+def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Iterable[str]) -> NoReturn:
+    """Take on everything the specification says (see ``sandbox.py``), then run its program. Never returns.
+
+    ``tied``: modules that keep something of the parent's home.
+    """
+    os.setsid()
+    _descriptors(output, ready)
+    try:
+        environment = sandbox.confine(spec)
+    except (OSError, KeyError) as error:
+        sys.stderr.write(f"could not set up the sandbox: {error}\n")
+        sys.exit(126)
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after an exec: /proc/self is the user's own
+    _signals()
+    environment["HUBFLEET_READY"] = str(READY)
+    os.environ.clear()
+    os.environ.update(environment)
+    reason = _reason_for_plain_start()
+    if reason:
+        # Begins as the launcher's line about this start does, so that nobody takes it for the server's own words.
+        sys.stderr.write(f"--- server started plainly: {reason}\n")
+        sys.stderr.flush()
+        os.execve(spec["argv"][0], spec["argv"], environment)
+    time.tzset()
+    for name in tied:
+        importlib.reload(sys.modules[name])  # in place: whoever has imported from it gets the new values too
+    _show_as([sys.executable, *spec["argv"]], environment)
+    _reseed()
+    gc.enable()
+    sys.argv = list(spec["argv"])
+    sys.orig_argv = [sys.executable, *spec["argv"]]
+    main = types.ModuleType("__main__")
+    vars(main).update(__file__=spec["argv"][0], __builtins__=builtins, __annotations__={}, __cached__=None)
+    sys.modules["__main__"] = main
+    from jupyterhub.singleuser import main as serve
+
+    sys.exit(serve())
+
+
+def rehearse(spec: dict[str, Any], modules: int, sandbox: Any) -> NoReturn:
+    """Make everything up to "ready to serve" for nobody, in a sandbox, and write the names of what it imported."""
+    _descriptors(os.dup(2), modules)
+    os.environ.clear()
+    os.environ.update(sandbox.confine(spec))
+    sys.argv = list(spec["argv"])
+    from jupyter_server.serverapp import ServerApp
+    from jupyterhub.singleuser.extension import JupyterHubSingleUser
+
+    async def no_hub(self: Any) -> None:
+        """There is none to ask."""
+
+    def told(self: Any) -> NoReturn:
+        os.write(READY, "\n".join(sys.modules).encode())
+        os._exit(0)
+
+    JupyterHubSingleUser.check_hub_version = no_hub
+    ServerApp.start = told
+    JupyterHubSingleUser.launch_instance()
+    os._exit(1)
+
+
+def _descriptors(output: int, ready: int) -> None:
+    """Input from nowhere, output to the log, READY to say that the server is up, and nothing else open."""
+    for number, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output), (READY, ready)):
+        os.dup2(descriptor, number)
+    os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _signals() -> None:
+    """What the interpreter sets at its start."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _reason_for_plain_start() -> str:
+    """What the user has installed that would have acted before, or been found instead of, what is loaded; or nothing.
+
+    Their own packages are looked for where ``pip install --user`` puts them: after the environment's, before those of
+    the interpreter's installation. Others than these are made findable, as a plain start would have done.
+    """
+    site.USER_BASE = site.USER_SITE = None
+    own = site.getusersitepackages()
+    try:
+        names = os.listdir(own)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{own} cannot be read ({error.strerror})"
+    place = next((n for n, path in enumerate(sys.path) if _is_installations(path)), len(sys.path))
+    later = tuple(f"{path}/" for path in sys.path[place:])
+    acting = {"sitecustomize", "usercustomize"}
+    for name, module in sys.modules.items():
+        if (getattr(module, "__file__", None) or "").startswith(later):
+            acting.add(name.partition(".")[0])
+    found = sorted(name for name in names if name.endswith(".pth") or name.partition(".")[0] in acting)
+    if found:
+        return f"{', '.join(found)} in {own}"
+    sys.path.insert(place, own)
+    return ""
+
+
+def _is_installations(path: str) -> bool:
+    """Whether it holds packages of the interpreter's installation, not of the environment made from it."""
+    return path.endswith("-packages") and not path.startswith(f"{sys.prefix}/")
+
+
+def _reseed() -> None:
+    """Random state and secrets of its own. What is taken from the kernel when it is needed differs by itself."""
+    random.seed()
+    multiprocessing.current_process().authkey = os.urandom(32)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()
+
+
+def _show_as(argv: list[str], environment: dict[str, str]) -> None:
+    """Let `ps` and /proc tell this program's arguments and environment, where the kernel allows it."""
+    _libc.prctl(PR_SET_NAME, os.path.basename(argv[1]).encode()[:COMMAND_NAME], 0, 0, 0)
+    arguments = b"".join(argument.encode() + b"\0" for argument in argv)
+    variables = b"".join(f"{name}={value}".encode() + b"\0" for name, value in environment.items())
+    buffer = ctypes.create_string_buffer(arguments + variables)
+    start = ctypes.addressof(buffer)
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    stat = {number: int(fields[number - 3]) for number in (26, 27, 28, 45, 46, 47)}
+    current = _libc.sbrk
+    current.restype = ctypes.c_void_p
+    layout = _Map(
+        stat[26], stat[27], stat[45], stat[46], stat[47], current(0), stat[28],
+        start, start + len(arguments), start + len(arguments), start + len(arguments) + len(variables),
+        None, 0, 0xFFFFFFFF,
+    )  # fmt: skip
+    if _libc.prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.byref(layout), ctypes.sizeof(layout), 0) == 0:
+        _kept.append(buffer)

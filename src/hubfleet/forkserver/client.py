@@ -1,0 +1,222 @@
+"""The launcher's side of the fork server: keeps a parent running, and asks it for servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hubfleet.forkserver import parent
+
+log = logging.getLogger("hubfleet.forkserver")
+
+READY_LIMIT_S = 600.0
+PATIENCE_S = 10.0  # for a parent that is still preloading: less than what a plain start takes on a busy machine
+ANSWER_LIMIT_S = 10.0
+AGAIN_S, AGAIN_MOST_S = 1.0, 60.0
+GROWTH = 2.0  # a parent that has become that many times larger is replaced
+
+
+class ForkServer:
+    """One parent of servers, replaced when it dies or grows."""
+
+    def __init__(self, python: Path, output: Path, growth: float = GROWTH) -> None:
+        self._python = python
+        self._growth = growth
+        self._output = output
+        self._settings: Mapping[str, Any] = {}
+        self._control: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._ends: dict[int, asyncio.Future[int | None]] = {}
+        self._ready = asyncio.Event()
+        self._number = 0
+        self._first_size = 0
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The parent's process id; None while there is none that is ready."""
+        return self._process.pid if self._process and self._ready.is_set() else None
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Begin to keep a parent with these settings (see ``parent.main``); returns at once."""
+        self._settings = settings
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Let the parent go. Its servers go on."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+
+    async def spawn(self, spec: Mapping[str, Any], output: int, ready: int) -> int | None:
+        """Have a server forked; returns its process id, or None where only a plain start will do just now."""
+        if self._process is None:
+            return None
+        try:
+            await asyncio.wait_for(self._ready.wait(), PATIENCE_S)
+        except asyncio.TimeoutError:
+            return None
+        if self._control is None:
+            return None
+        self._number += 1
+        number = self._number
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        reading, writing = os.pipe()
+        try:
+            try:
+                socket.send_fds(self._control, [json.dumps({"id": number}).encode()], [reading, output, ready])
+            finally:
+                os.close(reading)
+            pid = await asyncio.wait_for(self._answers[number], ANSWER_LIMIT_S)
+            # Only now: a child that nobody knows must not become a server. It may be more than a pipe holds at once.
+            await asyncio.to_thread(_write, writing, json.dumps(spec))
+            return pid
+        except (OSError, asyncio.TimeoutError) as error:
+            log.warning("the fork server does not answer (%s); this server is started plainly", str(error) or "in time")
+            self._give_up()
+            return None
+        finally:
+            os.close(writing)
+            self._answers.pop(number, None)
+
+    async def exit_code(self, pid: int) -> int | None:
+        """How a server that has ended did end; None where nobody saw it."""
+        if pid not in self._ends:
+            return None
+        with contextlib.suppress(asyncio.TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(self._ends[pid]), ANSWER_LIMIT_S)
+        return None
+
+    def forget(self, pid: int) -> None:
+        """Nobody will ask for this exit code any more."""
+        self._ends.pop(pid, None)
+
+    async def _keep(self) -> None:
+        pause = AGAIN_S
+        try:
+            while True:
+                started = asyncio.get_running_loop().time()
+                await self._one_life()
+                if asyncio.get_running_loop().time() - started > AGAIN_MOST_S:
+                    pause = AGAIN_S
+                log.warning("the fork server has ended; servers are started plainly for now, next try in %.0f s", pause)
+                await asyncio.sleep(pause)
+                pause = min(AGAIN_MOST_S, pause * 2)
+        finally:
+            self._kill()
+
+    async def _one_life(self) -> None:
+        """Start a parent and follow what it says until it ends."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        settings = json.dumps({**self._settings, "control": theirs.fileno()})
+        try:
+            output = os.open(self._output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(str(self._python), parent.__file__, settings),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    cwd="/",
+                    env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/nonexistent"},
+                    pass_fds=(theirs.fileno(),),
+                )
+            finally:
+                os.close(output)
+        except OSError as error:
+            log.warning("the fork server cannot be started: %s", error)
+            ours.close()
+            return
+        finally:
+            theirs.close()
+        self._control = ours
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                limit = None if self._ready.is_set() else READY_LIMIT_S
+                message = await asyncio.wait_for(loop.sock_recv(ours, parent.MESSAGE), limit)
+                if not message:
+                    return
+                self._heard(json.loads(message))
+        except (OSError, asyncio.TimeoutError):
+            return
+        finally:
+            self._kill()
+
+    def _heard(self, said: Mapping[str, Any]) -> None:
+        if "ready" in said:
+            if said["threads"] != 1:
+                log.warning("the fork server has %d threads and is not used: a fork would lose them", said["threads"])
+                return
+            for failure in said["failed"]:
+                log.info("not loaded beforehand: %s", failure)
+            self._first_size = self._size()
+            self._ready.set()
+            log.info(
+                "the fork server is ready (%.0f MB, %d modules rehearsed)", self._first_size / 1e6, said["rehearsed"]
+            )
+        elif "pid" in said:
+            self._ends[said["pid"]] = asyncio.get_running_loop().create_future()
+            if said["id"] in self._answers:
+                self._answers[said["id"]].set_result(said["pid"])
+            if self._size() > self._growth * self._first_size and all(one.done() for one in self._answers.values()):
+                log.warning("the fork server has grown too large and is replaced")
+                self._give_up()
+        elif said["ended"] in self._ends:
+            self._ends[said["ended"]].set_result(said["code"])
+
+    def _size(self) -> int:
+        """The parent's resident memory in bytes; 0 when it has ended."""
+        try:
+            pages = int(Path(f"/proc/{self._process.pid if self._process else 0}/statm").read_text().split()[1])
+        except OSError:
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _give_up(self) -> None:
+        """Use this parent no more. Its end is heard by who follows what it says, and then there is another."""
+        self._ready.clear()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _kill(self) -> None:
+        """End the parent; what it was asked for fails over to a plain start. Its children go on."""
+        self._ready.clear()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process = None
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("it has ended"))
+        for end in self._ends.values():
+            if not end.done():
+                end.set_result(None)
+
+
+def _write(descriptor: int, text: str) -> None:
+    # A child that has died at once is found out by who waits for it to be up.
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "w", encoding="utf-8", closefd=False) as pipe:
+        pipe.write(text)
+
+
+def distributions(lock: str) -> Sequence[str]:
+    """The names in a lock file."""
+    return sorted(
+        {line.partition("==")[0].strip() for line in lock.splitlines() if "==" in line and line[0] not in " #"}
+    )

@@ -1,0 +1,201 @@
+"""The parent of users' servers: ``python parent.py <settings as JSON>``, started by the launcher.
+
+It runs in the users' environment, imports what a server imports, and then waits. A request is one message on an
+inherited socket with three descriptors: one to read the server's specification from, one for its output, one on which
+it says that it is up. The specification holds a user's token, so only the child reads it. The launcher writes it once
+it knows the child: one whose request was given up reads nothing, and ends.
+
+The parent answers ``{"id", "pid"}`` to each request, and tells ``{"ended", "code"}`` of each child that ends, as
+`subprocess` counts codes. When the launcher closes the socket, it ends; its children go on without it.
+
+Where the launcher is root, so is the parent, for a child has to become its user. It therefore imports nothing but
+packages of the locked list: what was added to the environment is imported by the child, as its user.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+PR_SET_DUMPABLE = 4
+MESSAGE = 4096  # bytes, at most, of a request or an answer
+
+REHEARSAL_LIMIT_S = 60
+
+FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
+# Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
+LATER = (
+    "jupyter_client.asynchronous",
+    "jupyter_client.provisioning.local_provisioner",
+    "jupyter_server.services.kernels.connection.channels",
+    "jupyter_server.services.nbconvert.handlers",
+    "jupyter_server_terminals.terminalmanager",
+    "nbformat.v4",
+    "terminado",
+    "zmq.asyncio",
+    "zmq.eventloop.zmqstream",
+)
+
+
+def load_module(name: str, path: str) -> Any:
+    """A module from a file that is on no search path."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def preload(modules: Iterable[str]) -> list[str]:
+    """Import them; returns those that could not be, with the reason."""
+    failed = []
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
+            failed.append(f"{name}: {type(error).__name__}: {error}")
+    return failed
+
+
+def rehearse(spec: dict[str, Any], child: Any, sandbox: Any) -> list[str]:
+    """The modules that a server imports on its way up, found out by a fork that may do nothing."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        child.rehearse(spec, writing, sandbox)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        ready, _, _ = select.select([pipe], [], [], REHEARSAL_LIMIT_S)
+        text = pipe.read() if ready else ""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return text.split()
+
+
+def trusted(modules: Iterable[str], distributions: Iterable[str]) -> list[str]:
+    """Those of the modules that belong to the standard library or to one of the distributions."""
+    tops = set(sys.stdlib_module_names)
+    for name in distributions:
+        try:
+            files = importlib.metadata.distribution(name).files or ()
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        tops |= {file.parts[0].partition(".")[0] for file in files}
+    return [module for module in modules if module.partition(".")[0] in tops]
+
+
+def tied_to(home: str) -> list[str]:
+    """The modules that looked up a place in this home when they were imported, and keep it."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, (str, bytes)) and os.fsdecode(value).startswith(home)
+
+    modules = [(name, vars(module)) for name, module in sys.modules.items() if name != "__main__"]
+    return [name for name, values in modules if any(holds(value) for value in values.values())]
+
+
+class Parent:
+    """Forks a child for each request; in the child, `serve` returns the specification to follow."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._children: set[int] = set()
+
+    def serve(self) -> tuple[dict[str, Any], int, int]:
+        """Answer requests. Returns in a child only: its specification, its output, and where to say that it is up."""
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        while True:
+            ready, _, _ = select.select([self._control.fileno(), self._woken], [], [])
+            if self._woken in ready:
+                os.read(self._woken, MESSAGE)
+                self._reap()
+            if self._control.fileno() in ready:
+                message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE, 3)
+                if not message:
+                    self._end()
+                if self._fork(json.loads(message), descriptors):
+                    return self._read(descriptors[0]), descriptors[1], descriptors[2]
+
+    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> bool:
+        """Whether this is the child."""
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._control.close()
+            os.close(self._woken)
+            os.close(self._waker)
+            return True
+        self._children.add(pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._tell({"id": request["id"], "pid": pid})
+        return False
+
+    def _read(self, descriptor: int) -> dict[str, Any]:
+        with open(descriptor, encoding="utf-8") as file:
+            text = file.read()
+        if not text:
+            os._exit(0)
+        spec: dict[str, Any] = json.loads(text)
+        return spec
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self._children.discard(pid)
+                self._tell({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        try:
+            self._control.send(json.dumps(answer).encode())
+        except OSError:  # the launcher has gone
+            self._end()
+
+    def _end(self) -> NoReturn:
+        os._exit(0)
+
+
+def main() -> None:
+    """Preload, wait, and in each child become the server that was asked for."""
+    settings = json.loads(sys.argv[1])
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody of the same user id may look into it
+    control = socket.socket(fileno=settings["control"])
+    sys.path[0] = os.path.dirname(settings["program"])
+    here = os.path.dirname(os.path.abspath(__file__))
+    child = load_module("hubfleet_child", os.path.join(here, "child.py"))
+    sandbox = load_module("hubfleet_sandbox", settings["sandbox"])
+    for module in ("hubfleet_child", "hubfleet_sandbox"):
+        sys.modules.pop(module, None)
+    gc.disable()  # what is collected between imports leaves holes that later writes fill: shared pages become private
+    failed = preload(FIRST)
+    needed = rehearse(settings["rehearsal"], child, sandbox)
+    failed += preload(trusted(needed, settings["distributions"]))
+    failed += preload(LATER)
+    tied = tied_to(os.environ["HOME"])
+    gc.collect()
+    gc.freeze()
+    threads = len(os.listdir("/proc/self/task"))
+    about = {"ready": True, "failed": failed[:20], "rehearsed": len(needed), "threads": threads}
+    control.send(json.dumps(about).encode()[:MESSAGE])
+    child.become(*Parent(control).serve(), sandbox, tied)
+
+
+if __name__ == "__main__":
+    main()

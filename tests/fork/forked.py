@@ -1,0 +1,108 @@
+"""Looks at servers and at the process they were forked from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness import Person, RunningHub, await_that
+
+SETTINGS = """
+storage: {homes: {skeleton: skel}}
+servers:
+  environment: {TZ: America/New_York, TMPDIR: /var/tmp, COURSE: forks}
+  profiles:
+    fast: {title: Forked, default: true}
+    plain: {title: Started plainly, fast_start: false}
+    tongue: {title: In another language, environment: {LANG: C}}
+"""
+
+
+def parents(hub: RunningHub) -> list[int]:
+    """The launcher's fork servers: one, or none."""
+    children = Path(f"/proc/{hub.pid('launcher')}/task").glob("*/children")
+    pids = [int(pid) for file in children for pid in file.read_text().split()]
+    return [pid for pid in pids if b"forkserver/parent.py" in _read(f"/proc/{pid}/cmdline")]
+
+
+def the_parent(hub: RunningHub) -> int:
+    """The fork server of this hub, once it is ready."""
+
+    def ready() -> int | None:
+        found = parents(hub)
+        known = (hub.logs / "launcher.log").read_text().splitlines()
+        last = [line for line in known if "fork server" in line or "for hub" in line][-1]
+        return found[0] if found and "is ready" in last else None
+
+    return int(await_that("the fork server is ready", ready, 90) or 0)
+
+
+def server_pid(person: Person) -> int:
+    record = json.loads((person.hub.state / "launcher" / "servers" / f"{person.name}.json").read_text())
+    return int(record["handle"]["pid"])
+
+
+def home(person: Person) -> Path:
+    return person.hub.state / "homes" / person.name
+
+
+def own_packages(person: Person) -> Path:
+    """Where `pip install --user` puts this person's packages."""
+    python = next((person.hub.state / "environments").glob("users-*/lib/python*")).name
+    return home(person) / ".local" / "lib" / python / "site-packages"
+
+
+def give(person: Person, path: Path, text: str) -> None:
+    """A file of theirs in their home."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    top = home(person) / path.relative_to(home(person)).parts[0]
+    subprocess.run(["chown", "-R", f"--reference={home(person)}", str(top)], check=True)
+
+
+def start(person: Person, profile: str = "fast") -> int:
+    """Start a server; returns its process id."""
+    events = person.start({"profile": profile})
+    assert events[-1].get("ready"), events
+    return server_pid(person)
+
+
+def is_forked(pid: int, parent: int) -> bool:
+    """Whether it is the parent's image still: an exec would have made a new one, at addresses of its own."""
+    return _read(f"/proc/{pid}/auxv") == _read(f"/proc/{parent}/auxv") != b""
+
+
+def log(person: Person) -> str:
+    """What the log says of the last start."""
+    text = (person.hub.logs / "servers" / f"{person.name}.log").read_text()
+    return text[text.rindex("--- server started 2") :]
+
+
+def launcher_log(hub: RunningHub) -> str:
+    return (hub.logs / "launcher.log").read_text()
+
+
+def install_probe(person: Person) -> None:
+    """A server extension of this person's own, installed as `pip install --user` would."""
+    source = (Path(__file__).parent / "probe.py").read_text()
+    give(person, own_packages(person) / "own_extension.py", source)
+    wanted = {"ServerApp": {"jpserver_extensions": {"own_extension": True}}}
+    give(person, home(person) / ".jupyter" / "jupyter_server_config.d" / "own.json", json.dumps(wanted))
+
+
+def probed(person: Person) -> dict[str, Any]:
+    """What the probe in this person's running server tells."""
+    for _ in range(2):  # the first may come before the server has told that it is up
+        answer = person.jupyter("GET", "/probe")
+        assert answer.status_code == 200, answer.text[:500]
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _read(path: str) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(path).read_bytes()
+    return b""

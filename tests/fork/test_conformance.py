@@ -1,0 +1,223 @@
+"""A forked server is like one that was started plainly: the same probes in both, compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from forked import home, install_probe, is_forked, launcher_log, probed, start, the_parent
+from harness import Person, RunningHub, await_that
+
+import needs
+
+pytestmark = needs.root()
+
+Difference = Callable[[Any, Any], bool]
+
+
+def _more(fast: Any, plain: Any) -> bool:
+    """Everything that the plain one has, and more."""
+    return {json.dumps(one) for one in plain} <= {json.dumps(one) for one in fast}
+
+
+def _only_ready(fast: list[str], plain: list[str]) -> bool:
+    """One variable's value differs: which descriptor says that the server is up."""
+    return all(line.startswith("HUBFLEET_READY=") for line in set(fast) ^ set(plain))
+
+
+def _ready_descriptor(fast: list[int], plain: list[int]) -> bool:
+    return fast[:3] == plain[:3] == [0, 1, 2] and len(fast) == len(plain)
+
+
+def _same_kinds(fast: list[str], plain: list[str]) -> bool:
+    return set(fast) == set(plain)
+
+
+def _silent(fast: Any, plain: Any) -> bool:
+    """A logger that a library makes when it is imported, and that does nothing."""
+    return plain is None and fast[0] == "NOTSET" and [one[0] for one in fast[3]] == ["NullHandler"]
+
+
+ALLOWED: dict[str, tuple[str, Difference]] = {
+    # what was imported beforehand
+    r"/modules": ("a fork has more modules loaded", _more),
+    r"/process/maps": ("a fork has more libraries loaded", _more),
+    r"/interpreter/warning_filters": ("libraries add theirs when they are imported", _more),
+    r"/logs/loggers/.*": ("libraries add theirs when they are imported", _silent),
+    r"/application/flags": ("JupyterLab adds options to Jupyter Server's when it is imported; ours are given", _more),
+    # how a server says that it is up
+    r"/process/environ": ("the number of a descriptor", _only_ready),
+    r"/process/os_environ/HUBFLEET_READY": ("the number of a descriptor", lambda fast, plain: fast == "3"),
+    r"late/process/descriptors": ("a server has pipes to programs that it asks something", _same_kinds),
+    r"(early|without packages)/process/inheritable": ("the number of a descriptor", _ready_descriptor),
+}
+"""Where a fork may differ, and how. Besides: all forks of one parent share the seed of `hash()`, which cannot be
+changed in a running interpreter; whoever needs one of their own switches `fast_start` off."""
+
+_DIFFERS_EACH_TIME = (
+    (re.compile(r" at 0x[0-9a-f]+"), ""),
+    (re.compile(r"jpserver-(file-to-run-)?\d+"), "jpserver"),
+    (re.compile(r"(jupyter_events\.logger)\.\d+"), r"\1"),
+    (re.compile(r"JUPYTERHUB_API_TOKEN=\w+"), ""),
+)
+
+
+def normal(found: dict[str, Any], token: str) -> dict[str, Any]:
+    """Without what differs between any two starts."""
+    text = json.dumps(found).replace(token, "TOKEN")
+    for pattern, instead in _DIFFERS_EACH_TIME:
+        text = pattern.sub(instead, text)
+    known: dict[str, Any] = json.loads(text)
+    known.pop("random")
+    if "application" in known:
+        known["application"].pop("cookie_secret")
+    return known
+
+
+def flat(found: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(found, dict) and found:
+        for key, value in found.items():
+            yield from flat(value, f"{path}/{key}")
+    else:
+        yield path, found
+
+
+def differences(fast: dict[str, Any], plain: dict[str, Any], when: str) -> list[str]:
+    """The differences that nothing allows, as text."""
+    one, other = dict(flat(fast)), dict(flat(plain))
+    found = []
+    for path in sorted(one.keys() | other.keys()):
+        a, b = one.get(path), other.get(path)
+        rules = [rule for pattern, (_, rule) in ALLOWED.items() if re.search(f"{pattern}$", when + path)]
+        if a != b and not any(rule(a, b) for rule in rules):
+            found.append(f"{path}\n  forked {_short(a, b)}\n  plain  {_short(b, a)}")
+    return found
+
+
+def _short(value: Any, other: Any) -> str:
+    if isinstance(value, list) and isinstance(other, list) and (own := [one for one in value if one not in other]):
+        return f"has {own}"[:600]
+    return str(value)[:600]
+
+
+Probes = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def ada(running_fork_hub: RunningHub) -> Person:
+    running_fork_hub.await_answer()
+    return running_fork_hub.person("ada")
+
+
+@pytest.fixture(scope="module")
+def probes(ada: Person) -> Probes:
+    """What the probes tell in a forked and in a plain server, before and after the user has packages of their own."""
+    parent = the_parent(ada.hub)
+    found: Probes = {}
+    for kind in ("fast", "plain"):
+        assert is_forked(start(ada, kind), parent) == (kind == "fast")
+        found[f"{kind} without packages"] = json.loads((home(ada) / "early.json").read_text())
+        if kind == "plain":
+            ada.stop()
+            install_probe(ada)
+            assert not is_forked(start(ada, kind), parent)
+            found["plain early"] = json.loads((home(ada) / "early.json").read_text())
+            found["plain late"] = probed(ada)
+        ada.stop()
+    assert is_forked(start(ada, "fast"), parent), "a package of one's own needs no plain start"
+    found["fast early"] = json.loads((home(ada) / "early.json").read_text())
+    found["fast late"] = probed(ada)
+    ada.stop()
+    return found
+
+
+@pytest.mark.parametrize("when", ["without packages", "early", "late"])
+def test_a_forked_server_is_like_a_plain_one(probes: Probes, when: str) -> None:
+    known = {}
+    for kind in ("fast", "plain"):
+        found = probes[f"{kind} {when}"]
+        known[kind] = normal(found, found["process"]["os_environ"]["JUPYTERHUB_API_TOKEN"])
+        assert len(dict(flat(known[kind]))) > 150
+    found = differences(known["fast"], known["plain"], when)
+    assert not found, "\n".join(found)
+
+
+def test_a_server_is_what_it_says_it_is(probes: Probes) -> None:
+    """What both could get wrong in the same way."""
+    found = probes["fast late"]
+    process, interpreter, application = found["process"], found["interpreter"], found["application"]
+    assert process["cmdline"][1].endswith("/bin/jupyterhub-singleuser")
+    assert process["status"]["CapEff"] == process["status"]["CapPrm"] == "0" * 16
+    assert process["status"]["NoNewPrivs"] == "1"
+    assert len(set(process["ids"][0] + process["ids"][1])) == 1
+    assert process["leader"] == [True, True]
+    assert process["processes_of_others"] == []
+    assert interpreter["of_the_parent"] == []
+    assert interpreter["time"][0] == ["EST", "EDT"]
+    assert found["random"]["tempfile"].startswith("/var/tmp/")
+    assert probes["fast early"]["interpreter"]["threads"] == ["MainThread"]
+    assert probes["fast early"]["process"]["status"]["Threads"] == "1"
+    assert "own_extension" in application["extensions"]
+
+
+def test_two_forks_share_no_secret_and_no_random_number(hub: RunningHub, probes: Probes) -> None:
+    bob = hub.person("bob")
+    start(bob)
+    bob.stop()
+    install_probe(bob)
+    assert is_forked(start(bob), the_parent(hub))
+    theirs, hers = probed(bob), probes["fast late"]
+    assert len(hers["random"]) > 8
+    same = [name for name, value in theirs["random"].items() if value == hers["random"][name]]
+    assert not same
+    for secret in ("cookie_secret", "notary_secret"):
+        assert theirs["application"][secret] != hers["application"][secret]
+    for place in theirs["application"]["notary"][:3]:
+        assert place.startswith("/home/bob/.local/share/jupyter")
+    files = home(bob) / ".local/share/jupyter"
+    assert {(files / name).stat().st_uid for name in ("nbsignatures.db", "notebook_secret")} == {
+        home(bob).stat().st_uid
+    }
+    bob.stop()
+
+
+def test_how_a_forked_server_ends_is_known(hub: RunningHub) -> None:
+    eve = hub.person("eve")
+    start(eve)
+    eve.stop()
+    install_probe(eve)
+    for end, told in (
+        ("/probe?code=7", "eve: it exited with code 7"),
+        ("SIGKILL", "eve: it was ended by signal SIGKILL"),
+        ("SIGTERM", "eve: it stopped by itself"),
+    ):
+        before = launcher_log(hub)
+        assert is_forked(start(eve), the_parent(hub))
+        if end.startswith("SIG"):
+            kernel = eve.kernel()
+            kernel.send(f"import os, signal; os.kill(os.getppid(), signal.{end})")
+        else:
+            eve.jupyter("POST", end)
+        await_that(told, lambda before=before, told=told: told in launcher_log(hub)[len(before) :])  # type: ignore[misc]
+        await_that("the hub knows it too", lambda: not eve.servers(), 60)
+
+
+def test_a_kernel_starts_processes(hub: RunningHub) -> None:
+    kit = hub.person("kit")
+    assert is_forked(start(kit), the_parent(hub))
+    kernel = kit.kernel()
+    code = (
+        "import multiprocessing, subprocess, signal\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))\n"
+        "with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.map(abs, [-3]))\n"
+        "print(subprocess.run(['sh', '-c', 'ulimit -c; umask; kill -PIPE $$'], capture_output=True, text=True))\n"
+        "print(signal.getsignal(signal.SIGINT) is not None)"
+    )
+    said = kernel.run(code)
+    assert said.startswith("[1, 2]\n[3]\n"), said
+    assert "returncode=-13" in said
+    kernel.close()
+    kit.stop()
