@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from command import hear_ctrl_c
 from harness import PASSWORD, CommandLines, Person, RunningHub, await_that, free_port
 from playwright.sync_api import Browser, sync_playwright
 
@@ -168,6 +169,7 @@ def start(hub: RunningHub, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 
