@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote as _quote
@@ -28,6 +28,12 @@ from hubfleet.layout import Layout
 
 Answer = TypeVar("Answer")
 PASSWORD = "correct-horse-battery"
+WAITS = """
+import os, time
+while not os.path.exists(os.path.expanduser("~/go")):
+    time.sleep(0.05)
+"""
+"""For `Person.configure`: a start that is as slow as one wishes, up when there is a file `go` in the home."""
 APPROVAL = "login: {signup: approval, admins: [admin]}\nstorage: {homes: none}\n"
 
 
@@ -140,7 +146,10 @@ class Person:
 
     def progress(self, server: str = "") -> list[dict[str, Any]]:
         """The events of a start, to the last."""
-        events = []
+        return list(self.events(server))
+
+    def events(self, server: str = "") -> Iterator[dict[str, Any]]:
+        """The events of a start as they come, to the last."""
         which = f"servers/{server}" if server else "server"
         with requests.get(
             f"{self.hub.url}/hub/api/users/{quote(self.name)}/{which}/progress",
@@ -150,10 +159,10 @@ class Person:
         ) as stream:
             for line in stream.iter_lines():
                 if line.startswith(b"data:"):
-                    events.append(json.loads(line[5:]))
-                    if events[-1].get("ready") or events[-1].get("failed"):
-                        break
-        return events
+                    event = json.loads(line[5:])
+                    yield event
+                    if event.get("ready") or event.get("failed"):
+                        return
 
     def stop(self, server: str = "") -> None:
         which = f"servers/{server}" if server else "server"
@@ -172,6 +181,18 @@ class Person:
         return requests.request(
             method, f"{self.hub.url}/user/{quote(self.name)}{target}", headers=self.headers, timeout=60, **arguments
         )
+
+    def configure(self, code: str) -> Path:
+        """Have every start of this person's servers, forked or plain, run this code; returns its file.
+
+        There has to be a home: one that was made by a start.
+        """
+        file = self.hub.homes / self.name / ".jupyter" / "jupyter_server_config.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(code)
+        home = self.hub.homes / self.name
+        subprocess.run(["chown", "-R", f"--reference={home}", str(file.parent)], check=True)
+        return file
 
     def kernel(self) -> Kernel:
         """A new Python kernel."""
@@ -254,6 +275,7 @@ class RunningHub:
         self.seen: frozenset[str] = frozenset()
         self.told = ""
         self.mounts = Path()
+        self.homes = self.state / "homes"
         self.python = Path(sys.executable)
         self.settings = settings
         self.write(settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import PASSWORD, Person, RunningHub, await_that
+from harness import PASSWORD, WAITS, Person, RunningHub, await_that
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 import needs
@@ -167,9 +167,6 @@ def test_the_way_from_sign_up_to_a_saved_notebook(hub: RunningHub, window: Calla
     page.get_by_label("User name").fill("maria")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/hub/spawn-pending/maria**")
-    expect(page.locator("#progress-message")).to_contain_text("server", timeout=SLOW_MS)
-    mine.picture("starting")
     page.wait_for_url("**/user/maria/lab**")
     page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
     expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(1, timeout=SLOW_MS)
@@ -204,7 +201,14 @@ def test_the_way_from_sign_up_to_a_saved_notebook(hub: RunningHub, window: Calla
     mine.picture("home")
     mine.no_wider_than_a_phone()
 
+    # A start that takes longer than the hub lets a page wait is followed on a page of its own.
+    Person(hub, "maria", PASSWORD).configure(WAITS)
     page.get_by_role("button", name="Start My Server").click()
+    page.wait_for_url("**/hub/spawn-pending/maria**")
+    expect(page.locator("#progress-message")).to_have_text("Starting the server")
+    mine.no_wider_than_a_phone()
+    mine.picture("starting")
+    (hub.homes / "maria" / "go").touch()
     page.wait_for_url("**/user/maria/lab**")
     page.goto(f"{hub.url}/user/maria/lab/tree/oscillation.ipynb")
     outputs = page.locator(".jp-OutputArea-output")
@@ -276,7 +280,6 @@ def test_a_server_that_cannot_start(hub: RunningHub, window: Callable[[RunningHu
     home.write_text("in the way")
     his = window(hub)
     page = his.log_in("emil")
-    page.goto(f"{hub.url}/user/emil/lab")
     expect(page.get_by_role("heading", level=1)).to_have_text("Your server did not start")
     expect(page.get_by_role("alert").or_(page.locator(".alert"))).to_contain_text(f"{home} is not a directory")
     his.no_wider_than_a_phone()
@@ -289,25 +292,67 @@ def test_a_server_that_cannot_start(hub: RunningHub, window: Callable[[RunningHu
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
 
 
-def test_a_server_program_that_fails(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
-    Person(hub, "frieda", PASSWORD).sign_up(hub.password("class_password"))
-    program = next((hub.state / "environments").glob("users-*/bin/jupyterhub-singleuser"))
-    text = program.read_text()
+@pytest.mark.parametrize("seconds", [0, 3], ids=["at once", "after a while"])
+def test_a_server_program_that_fails(hub: RunningHub, window: Callable[[RunningHub], Window], seconds: int) -> None:
+    frieda = hub.person(f"frieda{seconds}")
+    assert frieda.start()[-1]["ready"]
+    frieda.stop()
+    configuration = frieda.configure(FAILS.format(seconds=seconds))
     hers = window(hub)
-    try:
-        program.write_text("#!/bin/sh\necho the environment is broken >&2\nexit 3\n")
-        page = hers.log_in("frieda")
-        page.goto(f"{hub.url}/user/frieda/lab")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Your server did not start")
-        expect(page.locator(".alert")).to_contain_text("it exited with code 3. It said last: the environment is broken")
-        hers.picture("program-failed")
-    finally:
-        program.write_text(text)
+    page = hers.log_in(frieda.name)
+    expect_failed_start(page)
+    hers.no_wider_than_a_phone()
+    hers.picture(f"program-failed-{seconds}")
+    # The same is told to whoever comes back to their server's address.
+    page.goto(f"{hub.url}/user/{frieda.name}/lab")
+    expect_failed_start(page)
+    configuration.unlink()
     page.get_by_role("button", name="Try again").click()
-    page.wait_for_url("**/user/frieda/lab**")
+    page.wait_for_url(f"**/user/{frieda.name}/lab**")
     hers.open("/hub/home")
     page.get_by_role("button", name="Stop My Server").click()
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
+
+
+FAILS = """
+import os, sys, time
+time.sleep({seconds})
+print("the environment is broken", file=sys.stderr, flush=True)
+os._exit(3)
+"""
+
+
+def expect_failed_start(page: Page) -> None:
+    """One page says that a start has failed, why, and what to do next: however soon it fails, however one comes."""
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your server did not start", timeout=SLOW_MS)
+    expect(page.locator(".alert")).to_have_text(
+        "Your server could not be started: it exited with code 3. It said last: the environment is broken"
+    )
+    expect(page.locator("body")).to_contain_text("Your files are kept. If it fails again, tell whoever runs the hub")
+    expect(page.get_by_role("button", name=re.compile("Try again|Start"))).to_have_count(1)
+    assert "Error" not in page.locator(".container").last.inner_text()
+
+
+def test_a_chosen_start_that_fails_can_be_chosen_again(
+    profiles_hub: RunningHub, window: Callable[[RunningHub], Window]
+) -> None:
+    otis = profiles_hub.person("otis")
+    assert otis.start()[-1]["ready"]
+    otis.stop()
+    configuration = otis.configure(FAILS.format(seconds=0))
+    his = window(profiles_hub)
+    page = his.log_in("otis")
+    page.get_by_role("button", name="Start").click()
+    expect_failed_start(page)
+    labelled(page)
+    his.no_wider_than_a_phone()
+    his.picture("chosen-start-failed")
+    configuration.unlink()
+    page.get_by_label("Small").check()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/user/otis/lab**")
+    assert [one["profile"] for one in profiles_hub.status()["servers"] if one["user"] == "otis"] == ["small"]
+    otis.stop()
 
 
 def test_the_start_page_offers_what_is_mine(profiles_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:

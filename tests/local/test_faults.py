@@ -83,7 +83,11 @@ class Fragile:
 def fragile(new_hub: Callable[[str], RunningHub], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
     hub = new_hub("")
     fragile = Fragile(hub, tmp_path_factory.mktemp("disks"))
-    hub.write(f"login: {{password: file}}\nstorage: {{homes: {{path: {fragile.homes.place}}}}}\n")
+    hub.homes = fragile.homes.place
+    hub.write(
+        f"login: {{password: file}}\nstorage: {{homes: {{path: {hub.homes}}}}}\n"
+        "users: {plain: {servers: {fast_start: false}}}\n"
+    )
     try:
         fragile.deploy()
         yield fragile
@@ -336,12 +340,32 @@ def program(hub: RunningHub) -> Iterator[Path]:
     program.write_bytes(kept)
 
 
-def test_a_failing_start_says_why_within_seconds(hub: RunningHub, program: Path) -> None:
-    ben = hub.person("ben")
+FAILS = """
+import os, sys, time
+time.sleep({seconds})
+print({words!r}, file=sys.stderr, flush=True)
+os._exit(3)
+"""
+
+
+@pytest.mark.parametrize(("name", "last_words"), [("forked", "out of luck"), ("plain", "")])
+def test_a_failing_start_says_why_within_seconds(hub: RunningHub, program: Path, name: str, last_words: str) -> None:
+    ben = hub.person(name)
+    assert ben.start()[-1]["ready"]
+    ben.stop()
+
+    def fail(seconds: int, words: str) -> None:
+        # A plain start runs the program; a fork has it in its memory, and reads its user's configuration.
+        if name == "plain":
+            program.write_text(f"#!/bin/sh\nsleep {seconds}; echo '{words}' >&2\nexit 3\n")
+        else:
+            program.write_text("#!/bin/sh\nexit 9\n")
+            ben.configure(FAILS.format(seconds=seconds, words=words))
+
     why = (
         "Your server could not be started: it exited with code 3. It said last: ImportError: no module named jupyterlab"
     )
-    program.write_text("#!/bin/sh\nsleep 2; echo 'ImportError: no module named jupyterlab' >&2\nexit 3\n")
+    fail(2, "ImportError: no module named jupyterlab")
     began = time.monotonic()
     failed = ben.start()[-1]
     print(f"a start that fails after 2 s told its reason after {time.monotonic() - began:.1f} s")
@@ -349,15 +373,15 @@ def test_a_failing_start_says_why_within_seconds(hub: RunningHub, program: Path)
     assert why in failed["message"]
     assert time.monotonic() - began < 20
     # One that fails at once is refused at once; its reason is this start's, not the last one's.
-    program.write_text("#!/bin/sh\nexit 3\n")
-    refused = ben.api("POST", "/users/ben/server")
+    fail(0, last_words)
+    refused = ben.api("POST", f"/users/{name}/server")
     assert refused.status_code == 500
-    assert refused.json()["message"] == why.partition("ImportError")[0] + "nothing"
-    page = ben.session.get(f"{hub.url}/hub/spawn/ben")
+    why = why.partition("ImportError")[0] + (last_words or "nothing")
+    assert refused.json()["message"] == why
+    page = ben.session.get(f"{hub.url}/hub/spawn/{name}")
     assert page.status_code == 500
-    assert "it exited with code 3. It said last: nothing" in page.text
-    logs = hub.run("logs", "ben").stdout
-    assert f"ben: {why.partition(': ')[2]}" in logs
+    assert why in page.text
+    assert f"{name}: {why.partition(': ')[2]}" in hub.run("logs", name).stdout
     assert not ben.servers()
 
 

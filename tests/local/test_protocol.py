@@ -10,7 +10,7 @@ from contextlib import closing
 import nbformat
 import pytest
 import websocket
-from harness import RunningHub, await_that
+from harness import WAITS, RunningHub, await_that
 from jupyter_kernel_client import JupyterKernelClient
 
 import hubfleet
@@ -20,7 +20,6 @@ def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
     ada = hub.person("ada")
     events = ada.start()
     assert events[-1]["ready"], events
-    assert "Starting the server" in [event["message"] for event in events]
     kernel = ada.kernel()
     assert kernel.run("print(6 * 7)") == "42\n"
     # A token counts in the header, and not in the address, where logs and histories keep it.
@@ -34,6 +33,27 @@ def test_a_person_signs_up_starts_and_computes(hub: RunningHub) -> None:
     assert "ada" in [entry["user"] for entry in status["servers"]]
     assert "ada" in [entry["name"] for entry in status["users"]]
     ada.stop()
+
+
+def test_who_waits_for_a_start_is_told_how_far_it_is(hub: RunningHub) -> None:
+    wanda = hub.person("wanda")
+    assert wanda.start()[-1]["ready"]
+    wanda.stop()
+    wanda.configure(WAITS)
+    assert wanda.api("POST", "/users/wanda/server").status_code == 202
+    events = []
+    for event in wanda.events():
+        events.append(event)
+        if event["message"] == "Starting the server":
+            (hub.homes / "wanda" / "go").touch()
+    assert [event["message"] for event in events[:3]] == [
+        "Server requested",
+        "Preparing the home directory",
+        "Starting the server",
+    ]
+    assert [event["progress"] for event in events] == sorted(event["progress"] for event in events)
+    assert events[-1]["ready"]
+    wanda.stop()
 
 
 def test_up_tells_how_to_log_in_and_where_things_are_once(hub: RunningHub) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from jupyterhub.spawner import Spawner, SpawnException
+from jupyterhub.utils import url_escape_path, url_path_join
 from traitlets import Unicode
 
 READOPT_LIMIT_S = 1800
@@ -21,11 +22,17 @@ _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
 class ServerStartFailed(SpawnException):
-    """Shown to the person who pressed Start, in the words of the launcher."""
+    """Shown to the person who pressed Start, in the words of the launcher.
 
-    def __init__(self, message: str, *, status_code: int = 500) -> None:
+    ``server_name`` and ``spawn_url``: whose start it was, and where to try again, for the page that tells of it.
+    """
+
+    def __init__(self, message: str, spawner: Spawner, *, status_code: int = 500) -> None:
         super().__init__(message, reason="start", status_code=status_code)
         self.jupyterhub_message = message
+        self.server_name = spawner.name
+        place = (spawner.user.escaped_name, url_escape_path(spawner.name))
+        self.spawn_url = url_path_join(spawner.hub.base_url, "spawn", *place)
 
 
 class LauncherSpawner(Spawner):
@@ -88,17 +95,16 @@ class LauncherSpawner(Spawner):
         try:
             answer = await self._start(wanted)
         except _LAUNCHER_DOWN as error:
-            raise ServerStartFailed(
-                "The launcher cannot be reached right now. Please try again in a minute.", status_code=503
-            ) from error
+            why = "the launcher cannot be reached right now. Please try again in a minute"
+            raise ServerStartFailed(f"Your server could not be started: {why}.", self, status_code=503) from error
         finally:
             self._progress.put_nowait(None)
         if "refused" in answer:
             # JupyterHub keeps the choice for the next start; one that is refused would be refused for good.
             self.orm_spawner.user_options = {}
-            raise ServerStartFailed(f"Your server was not started: {answer['error']}.", status_code=400)
+            raise ServerStartFailed(f"Your server was not started: {answer['error']}.", self, status_code=400)
         if "error" in answer:
-            raise ServerStartFailed(f"Your server could not be started: {answer['error']}")
+            raise ServerStartFailed(f"Your server could not be started: {answer['error']}", self)
         self._launched = True
         self._idle_limit = answer["stop_after_idle"]
         return str(answer["url"])
