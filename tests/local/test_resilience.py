@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -299,9 +300,23 @@ def the_record(hub: RunningHub, person: Person) -> dict[str, Any]:
 # -- logs -------------------------------------------------------------------------------------------------------------
 
 
-def test_logs_are_kept_small_and_their_writers_write_on(steady: RunningHub, ada: Person) -> None:
-    logs = [steady.logs / f"{part}.log" for part in ("hub", "proxy", "launcher", "supervisor")]
+def writers(path: Path) -> dict[int, bool]:
+    """The processes that have this file open for writing, and whether they append, wherever it ends just then."""
+    found = {}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) == str(path):
+                flags = (descriptor.parents[1] / "fdinfo" / descriptor.name).read_text().split("flags:")[1].split()[0]
+                if int(flags, 8) & os.O_ACCMODE:
+                    found[int(descriptor.parts[2])] = bool(int(flags, 8) & os.O_APPEND)
+    return found
+
+
+def test_logs_are_kept_small_and_their_writers_write_on(steady: RunningHub, ada: Person, ben: Person) -> None:
+    logs = [steady.logs / f"{part}.log" for part in ("hub", "proxy", "launcher", "supervisor", "fork-server")]
     logs.append(steady.logs / "servers" / "ada.log")
+    before = {path: writers(path) for path in logs}
+    assert [path.name for path, found in before.items() if not found or not all(found.values())] == []
     for _ in range(KEEP + 2):
         for path in logs:
             with open(path, "a") as file:
@@ -309,13 +324,21 @@ def test_logs_are_kept_small_and_their_writers_write_on(steady: RunningHub, ada:
         await_that("every log is small again", lambda: all(path.stat().st_size < 1_000_000 for path in logs))
     total = sum(path.stat().st_size for path in steady.logs.rglob("*"))
     assert total <= len(logs) * (KEEP + 1) * LIMIT_BYTES
+    assert {path: writers(path) for path in logs} == before
+
     sizes = {path: path.stat().st_size for path in logs}
     requests.get(f"{steady.url}/hub/api/", timeout=30)
     requests.get(f"{steady.url}/user/ada/api/", timeout=30)
-    kill(steady, "proxy")
-    await_that("the hub answers", steady.answers, BACK_LIMIT_S)
-    requests.get(f"{steady.url}/nowhere/at/all", timeout=30)
-    os.kill(steady.pid("launcher"), signal.SIGTERM)
-    await_that("all go on writing", lambda: all(path.stat().st_size > size for path, size in sizes.items()))
+    ben.stop()  # noted by the launcher
+    [parent] = before[steady.logs / "fork-server.log"]
+    os.kill(parent, signal.SIGKILL)  # another begins with a few lines
+    kill(steady, "hub")  # noted by the supervisor
+
+    def all_grow() -> bool:
+        requests.get(f"{steady.url}/hub/api/", timeout=30)  # the proxy notes each one that the hub does not answer
+        return all(path.stat().st_size > size for path, size in sizes.items())
+
+    await_that("all go on writing", all_grow)
+    steady.await_answer()
     for path in logs:
         assert "\0" not in path.read_text()
