@@ -101,7 +101,7 @@ class Terminal:
 
 
 def hear_ctrl_c() -> None:
-    """For ``preexec_fn``: a run of the tests in the background ignores SIGINT, and what it starts would inherit that."""
+    """For ``preexec_fn``: tests that run in the background ignore SIGINT, and what they start would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

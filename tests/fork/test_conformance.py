@@ -74,7 +74,9 @@ def normal(found: dict[str, Any], token: str) -> dict[str, Any]:
     known: dict[str, Any] = json.loads(text)
     known.pop("random")
     process = known["process"]
-    process["own_namespaces"] = sorted(kind for kind, link in process["own_namespaces"].items() if link != machines(kind))
+    process["own_namespaces"] = sorted(
+        kind for kind, link in process["own_namespaces"].items() if link != machines(kind)
+    )
     if "application" in known:
         known["application"].pop("cookie_secret")
     return known

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import hear_ctrl_c
 
 import needs
+from command import hear_ctrl_c
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("clean_root.sh")

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import requests
-from command import hear_ctrl_c
 from harness import PASSWORD, CommandLines, Person, RunningHub, await_that, free_port
 from playwright.sync_api import Browser, sync_playwright
 
+from command import hear_ctrl_c
 from hubfleet.loadtest.assets import chunks, page_assets
 from hubfleet.unixhttp import Refused, request
 

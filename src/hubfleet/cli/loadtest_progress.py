@@ -31,7 +31,7 @@ class Follow:
     def __init__(self, scenario: Scenario, quiet: bool = False) -> None:
         self._steps = (*scenario.steps, "failed")
         self._quiet = quiet
-        self._last, self._phase = 0.0, ""
+        self._last, self._phase, self._told = 0.0, "", ""
         self._tasks: dict[str, TaskID] = {}
         self._bars: Bars | None = None
         if out.is_terminal and not quiet:
@@ -54,9 +54,15 @@ class Follow:
             for step, task in self._tasks.items():
                 self._bars.update(task, completed=progress.ended[step])
         if progress.phase != self._phase:
+            self._count(progress)  # a phase may be over before there was a line about it
             self._phase = progress.phase
             say(f"{progress.phase} ..." if not progress.phase.startswith("not ") else progress.phase, "dim")
-        elif self._bars is None and time.monotonic() - self._last > LINE_EVERY_S:
-            self._last = time.monotonic()
-            counts = (f"{WORDS[step]} {progress.ended[step]}" for step in self._steps if progress.ended[step])
-            say(f"{progress.people} people: {', '.join(counts)}")
+        elif time.monotonic() - self._last > LINE_EVERY_S:
+            self._count(progress)
+
+    def _count(self, progress: Progress) -> None:
+        """Without bars, a line with how many have got how far, unless the last one said the same."""
+        counts = ", ".join(f"{WORDS[step]} {progress.ended[step]}" for step in self._steps if progress.ended[step])
+        if self._bars is None and counts != self._told:
+            self._last, self._told = time.monotonic(), counts
+            say(f"{progress.people} people: {counts}")
