@@ -22,11 +22,11 @@ IDLE_S = 3.0
 
 def measure(found: Hubs, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about starts."""
-    peers, count = found.all, options.rounds
+    peers, count, idle_s = found.all, options.rounds, 0.0 if options.quick else IDLE_S
     limits: dict[str, Any] = {"step_limit_s": STEP_LIMIT_S, "limit_s": LIMIT_S}
     alone = Scenario(1, idle_s=0, lab=False, kernel=False, **limits)
-    together = Scenario(options.users, idle_s=IDLE_S, lab=False, kernel=False, **limits)
-    opened = Scenario(options.users, idle_s=IDLE_S, kernel=False, **limits)
+    together = Scenario(options.users, idle_s=idle_s, lab=False, kernel=False, **limits)
+    opened = Scenario(options.users, idle_s=idle_s, kernel=False, **limits)
     singles = rounds(peers, alone, 1 if options.quick else SINGLE_ROUNDS * count, options.quick)
     classes = rounds(peers, together, count, options.quick)
     visits = rounds(peers[:2], opened, 1, options.quick)
