@@ -317,7 +317,8 @@ def test_a_damaged_database_stops_the_start_and_the_command_shown_brings_the_las
     command = re.search(r"To go back to it: (.*? && cp -p \S+ \S+)", failed.stderr)
     assert command
     cell.goes_on()
-    database.with_name(f"{database.name}-journal").write_bytes(b"left behind by the damaged one")
+    for suffix in ("-wal", "-shm", "-journal"):
+        database.with_name(f"{database.name}{suffix}").write_bytes(b"left behind by the damaged one")
     subprocess.run(command[1], shell=True, check=True)
     hub.up()
     assert can_log_in(ada)

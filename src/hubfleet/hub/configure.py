@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfleet import __version__
-from hubfleet.hub import login, testpeople
+from hubfleet.hub import database, login, testpeople
 from hubfleet.hub.login import PeopleAuthenticator
 from hubfleet.hub.proxy import WatchedProxy
 from hubfleet.hub.settings import HubSettings
@@ -45,6 +45,7 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.hub_connect_url = unix_url(layout.hub_socket)
     c.JupyterHub.hub_socket_mode = 0o666  # users' servers ask the hub who knocks; the hub answers by token only
     c.JupyterHub.db_url = f"sqlite:///{layout.database}"
+    c.JupyterHub.db_kwargs = database.OPTIONS
     c.JupyterHub.cookie_secret_file = str(layout.hub_dir / "cookie_secret")
     c.JupyterHub.pid_file = ""
     c.JupyterHub.cleanup_servers = False  # servers and proxy outlive the hub

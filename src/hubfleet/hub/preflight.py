@@ -25,6 +25,8 @@ LOCK_PATIENCE_S = 5.0
 COPIES = 3
 COPY_EVERY_S, LOOK_EVERY_S = 3600, 30
 MIN_FREE_BYTES = 1024 * 1024
+BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database while it is open, and leaves there when it is killed."""
 
 
 class Unfit(Exception):
@@ -63,13 +65,14 @@ def _unusable(path: Path, error: str) -> str:
 
 def _copies(path: Path) -> list[Path]:
     """Sound copies, the newest first."""
-    return sorted(path.parent.glob(f"{path.name}.good-*"), reverse=True)
+    return sorted(path.parent.glob(f"{path.name}.good-{'[0-9]' * 8}T{'[0-9]' * 6}"), reverse=True)
 
 
 def _remedy(path: Path) -> str:
     copies = _copies(path)
-    # A journal left behind belongs to the damaged database, and would be played back into the sound one.
-    away = f"rm -f {path}-journal && mv {path} {path}.damaged"
+    # What lies beside the damaged database belongs to it, and would be played back into the sound one.
+    beside = " ".join(f"{path}{suffix}" for suffix in BESIDE)
+    away = f"rm -f {beside} && mv {path} {path}.damaged"
     if not copies:
         return f"There is no earlier copy. To begin with an empty one (homes stay): {away}"
     return f"The last sound copy is {copies[0]}. To go back to it: {away} && cp -p {copies[0]} {path}"
@@ -82,19 +85,25 @@ def keep_copy(path: Path) -> None:
     target = path.with_name(f"{path.name}.good-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
     partial = path.with_name(f".{path.name}.copying")
     try:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
             source.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # a copy is one file, with nothing beside it
             answer = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
         if answer != "ok":
             raise sqlite3.DatabaseError(answer)
         partial.chmod(0o600)
         os.replace(partial, target)
     except (sqlite3.Error, OSError) as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         log.warning("no copy of the database was made: %s", error)
     for old in _copies(path)[COPIES:]:
         old.unlink()
+
+
+def _discard(path: Path) -> None:
+    for suffix in ("", *BESIDE):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
 def keep_copies(path: Path) -> None:

@@ -63,17 +63,19 @@ def test_a_damaged_one_names_the_last_copy_and_the_command_brings_it_back(path: 
     keep_copy(path)
     copy = next(path.parent.glob("*.good-*"))
     damage(path)
-    path.with_name("jupyterhub.sqlite-journal").write_bytes(b"of the damaged one")
+    beside = [path.with_name(f"jupyterhub.sqlite{suffix}") for suffix in ("-wal", "-shm", "-journal")]
     with pytest.raises(Unfit) as caught:
         check_database(path)
     assert str(caught.value).startswith(f"{path}: the database is damaged (")
     assert f"The last sound copy is {copy}." in str(caught.value)
     command = re.search("To go back to it: (.*)", str(caught.value))
     assert command
+    for left in beside:
+        left.write_bytes(b"of the damaged one")
     subprocess.run(command[1], shell=True, check=True)
+    assert not [left for left in beside if left.exists()]
     check_database(path)
     assert people(path) == 5000
-    assert not path.with_name("jupyterhub.sqlite-journal").exists()
     assert path.with_name("jupyterhub.sqlite.damaged").exists()
 
 
@@ -115,6 +117,27 @@ def test_the_last_copies_are_kept_and_they_are_whole(path: Path) -> None:
     assert people(copies[-1]) == 5000
     assert copies[-1].stat().st_mode & 0o777 == 0o600
     assert not list(path.parent.glob(".*"))
+
+
+def test_a_copy_has_what_is_only_in_the_log_and_is_one_file(path: Path) -> None:
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("PRAGMA wal_autocheckpoint=0")
+    writer.execute("INSERT INTO users VALUES ('late')")
+    writer.commit()
+    path.with_name(f".{path.name}.copying-journal").write_bytes(b"of a copy that was killed")
+    writer.execute("INSERT INTO users VALUES ('too late')")  # not committed: somebody writes while it is copied
+    keep_copy(path)
+    writer.close()
+    [copy] = path.parent.glob("*.good-*")
+    assert people(copy) == 5001
+    assert copy.read_bytes()[18:20] == b"\x01\x01"  # needs no log beside it, so that a reader leaves none
+    assert list(path.parent.glob("*.good-*")) == [copy]
+    assert not list(path.parent.glob(".*"))
+    copy.with_name(f"{copy.name}-wal").touch()  # somebody looked into it and was killed
+    damage(path)
+    with pytest.raises(Unfit, match=f"The last sound copy is {copy}. To go back"):
+        check_database(path)
 
 
 def test_a_damaged_one_is_no_sound_copy(path: Path) -> None:
