@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -20,6 +22,9 @@ from hubfleet.resources.environment import Environment, count_requirements, tree
 
 MARKER = ".complete.json"
 """Written last: an environment without it was interrupted, and is removed and built again."""
+
+COMPRESSED_KINDS = frozenset({".css", ".js", ".json", ".svg"})
+COMPRESSED_FROM_BYTES = 1024
 
 
 def observe(environment: Environment) -> Observed | None:
@@ -65,6 +70,7 @@ class _Build:
         self._packages()
         self._copies()
         self._node()
+        self._compress()
         _write_marker(self.wanted)
 
     def _packages(self) -> None:
@@ -123,6 +129,11 @@ class _Build:
         npm = [f"{self.path}/bin/npm", "ci", "--ignore-scripts", *quiet]
         self._tool(f"installing Node packages for {self.wanted.label}", npm, cwd=folder)
 
+    def _compress(self) -> None:
+        """Put a compressed one beside each file that browsers load: those who use the environment cannot write here."""
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(_compressed, _loaded_by_browsers(self.path)))
+
     def _tool(self, what: str, command: list[str], cwd: Path | None = None) -> None:
         path = f"{self.path}/bin:{self.environ.get('PATH', os.defpath)}"
         environ = {**self.environ, "PATH": path}
@@ -135,6 +146,22 @@ class _Build:
 
     def _site_packages(self) -> Path:
         return next(self.path.glob("lib/python*/site-packages"))
+
+
+def _loaded_by_browsers(environment: Path) -> Iterator[Path]:
+    """JupyterLab's own files, and those of Jupyter Server and its extensions; larger than what a packet holds."""
+    for folder in (
+        *environment.glob("share/jupyter/lab/static"),
+        *environment.glob("lib/python*/site-packages/*/static"),
+    ):
+        files = (path for path in folder.rglob("*") if path.suffix in COMPRESSED_KINDS)
+        yield from (path for path in files if path.is_file() and path.stat().st_size >= COMPRESSED_FROM_BYTES)
+
+
+def _compressed(path: Path) -> None:
+    target = path.with_name(f"{path.name}.gz")
+    target.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    shutil.copystat(path, target)  # whoever serves it knows by its time that it is of this file
 
 
 def _write_marker(environment: Environment) -> None:

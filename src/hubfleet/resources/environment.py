@@ -13,7 +13,7 @@ from typing import ClassVar
 from hubfleet.errors import CheckError
 from hubfleet.resources.base import Change, Observed, Resource
 
-RECIPE = 1
+RECIPE = 2
 """Raise it when the agent builds the same fields into something different."""
 
 

@@ -37,6 +37,13 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": "hubfleet_singleuser"}]
 
 
+def _link_jupyter_server_extension(server: Any) -> None:
+    """Called before anything is loaded: JupyterLab takes the handler of its files from this setting."""
+    from hubfleet_singleuser.assets import CompressedFiles
+
+    server.tornado_settings = {"static_handler_class": CompressedFiles, **server.tornado_settings}
+
+
 def _load_jupyter_server_extension(server: Any) -> None:
     from tornado.ioloop import PeriodicCallback
 

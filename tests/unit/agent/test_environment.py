@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import subprocess
@@ -70,6 +71,28 @@ def test_environment_is_built_readable_for_all_and_removed(tmp_path: Path) -> No
     assert removal
     agent.apply(removal, lines.append)
     assert not Path(wanted.path).exists()
+
+
+def test_what_browsers_load_lies_beside_it_compressed(tmp_path: Path) -> None:
+    static = tmp_path / "source" / "static" / "sub"
+    static.mkdir(parents=True)
+    script = "let answer = 42;\n" * 200
+    for name, text in (("a.js", script), ("b.css", script), ("small.js", "let a;"), ("picture.png", script)):
+        (static / name).write_text(text)
+    (tmp_path / "source" / "module.json").write_text(script)
+    copies = ((str(tmp_path / "source"), "copied"),)
+    wanted = Environment("", "small", sys.executable, copies=copies, copies_digest=tree_digest(copies))
+    wanted = wanted.placed(str(tmp_path))
+    build(wanted)
+    copied = next(Path(wanted.path).glob("lib/python*/site-packages/copied"))
+    made = sorted(Path(wanted.path).rglob("*.gz"))
+    assert [str(path.relative_to(copied)) for path in made] == ["static/sub/a.js.gz", "static/sub/b.css.gz"]
+    for path in made:
+        plain = path.with_suffix("")
+        assert gzip.decompress(path.read_bytes()).decode() == script
+        assert path.stat().st_size < plain.stat().st_size / 3
+        assert path.stat().st_mtime_ns == plain.stat().st_mtime_ns
+        assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_wrong_hash_fails_with_the_tools_words_and_is_built_again(tmp_path: Path) -> None:
