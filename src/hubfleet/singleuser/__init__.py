@@ -45,8 +45,10 @@ def _link_jupyter_server_extension(server: Any) -> None:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
+    from hubfleet_singleuser.language_servers import look_when_asked
     from tornado.ioloop import PeriodicCallback
 
+    look_when_asked()
     _tell_when_up(server)
 
     def look() -> None:
