@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ from typing import Any
 from harness import Person, RunningHub, await_that
 
 SETTINGS = """
-storage: {homes: {skeleton: skel}}
 servers:
   environment: {TZ: America/New_York, TMPDIR: /var/tmp, COURSE: forks}
   profiles:
@@ -47,6 +48,35 @@ def server_pid(person: Person) -> int:
 
 def home(person: Person) -> Path:
     return person.hub.state / "homes" / person.name
+
+
+def environment(hub: RunningHub) -> Path:
+    """The users' environment."""
+    return next((hub.state / "environments").glob("users-*/lib")).parent
+
+
+def look_inside(hub: RunningHub) -> None:
+    """Put the probe into the users' environment, and have the fork server see that."""
+    parent = the_parent(hub)
+    own = next(environment(hub).glob("lib/python*/site-packages/hubfleet_singleuser"))
+    (own / "probe.py").write_text((Path(__file__).parent / "probe.py").read_text())
+    with (own / "__init__.py").open("a") as file:
+        file.write(
+            "\n\n_load = _load_jupyter_server_extension\n\n\n"
+            "def _load_jupyter_server_extension(server):\n"
+            "    from hubfleet_singleuser import probe\n\n"
+            "    probe.write_early()\n"
+            "    _load(server)\n"
+            "    probe._load_jupyter_server_extension(server)\n"
+        )
+    renew(hub, parent)
+
+
+def renew(hub: RunningHub, parent: int) -> int:
+    """End this fork server; returns the one that follows."""
+    os.kill(parent, signal.SIGKILL)
+    await_that("it has ended", lambda: parent not in parents(hub))
+    return the_parent(hub)
 
 
 def own_packages(person: Person) -> Path:
@@ -85,18 +115,24 @@ def launcher_log(hub: RunningHub) -> str:
     return (hub.logs / "launcher.log").read_text()
 
 
-def install_probe(person: Person) -> None:
-    """A server extension of this person's own, installed as `pip install --user` would."""
-    source = (Path(__file__).parent / "probe.py").read_text()
+def own_extension(person: Person) -> None:
+    """A server extension of this person's own, installed as `pip install --user` would; it answers at /own/probe."""
+    source = (Path(__file__).parent / "probe.py").read_text().replace('+ "probe"', '+ "own/probe"')
     give(person, own_packages(person) / "own_extension.py", source)
     wanted = {"ServerApp": {"jpserver_extensions": {"own_extension": True}}}
     give(person, home(person) / ".jupyter" / "jupyter_server_config.d" / "own.json", json.dumps(wanted))
 
 
-def probed(person: Person) -> dict[str, Any]:
+def why_not_prepared(hub: RunningHub) -> str:
+    """Why this hub's servers are started from the beginning; nothing if they are prepared up to their middle."""
+    last = launcher_log(hub).rpartition("the fork server has ended")[2]
+    return last.partition("servers are not prepared up to the middle of their start: ")[2].partition("\n")[0]
+
+
+def probed(person: Person, path: str = "/probe") -> dict[str, Any]:
     """What the probe in this person's running server tells."""
     for _ in range(2):  # the first may come before the server has told that it is up
-        answer = person.jupyter("GET", "/probe")
+        answer = person.jupyter("GET", path)
         assert answer.status_code == 200, answer.text[:500]
     found: dict[str, Any] = answer.json()
     return found

@@ -1,7 +1,7 @@
 """What a server's process is, as JSON: read by the conformance test, run inside the user's server only.
 
-It stands in a user's ``jupyter_server_config.py`` (`early`: while the configuration is loaded) and as a server
-extension of theirs, which answers at ``/probe`` (`late`: while requests are served).
+`forked.look_inside` puts it into the users' environment: `early` is what it sees while extensions are loaded, `late`
+while requests are served. It answers at ``/probe``. A user can also have it as an extension of their own.
 """
 
 import asyncio
@@ -263,8 +263,16 @@ def snapshot():
     }
 
 
-def application(server):
+def _traits(one):
+    return {
+        name: repr(value)
+        for name, value in sorted(one.trait_values().items())
+        if isinstance(value, (str, int, float, bool, list, dict, type(None)))
+        and name not in ("config", "flags", "cli_config", "settings")
+    }
 
+
+def application(server):
     app = server.web_app
     patterns = []
     for rule in app.default_router.rules:
@@ -276,17 +284,21 @@ def application(server):
                 ]
             )
     manager = server.extension_manager
-    traits = {
-        name: repr(value)
-        for name, value in sorted(server.trait_values().items())
-        if isinstance(value, (str, int, float, bool, list, dict, type(None))) and name not in ("config", "flags")
-    }
+    traits = _traits(server)
     return {
         "class": [one.__qualname__ for one in type(server).__mro__],
         "singleton": type(server).initialized(),
+        "looked_for_language_servers": server.language_server_manager._ready,
         "config": json.loads(json.dumps(server.config, default=repr, sort_keys=True)),
         "loaded_config_files": list(server.loaded_config_files),
         "traits": traits,
+        "cli_config": json.loads(json.dumps(server.cli_config, default=repr, sort_keys=True)),
+        "extension_traits": {name: _traits(one.app) for name, one in manager.extension_points.items() if one.app},
+        "extension_configs": {
+            name: json.loads(json.dumps(one.app.config, default=repr, sort_keys=True))
+            for name, one in manager.extension_points.items()
+            if one.app
+        },
         "flags": sorted(server.flags),
         "extensions": list(manager.extensions),
         "enabled": {name: one.enabled for name, one in manager.extensions.items()},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from forked import home, install_probe, is_forked, launcher_log, probed, start, the_parent
+from forked import home, is_forked, launcher_log, log, own_extension, probed, start, the_parent, why_not_prepared
 from harness import Person, RunningHub, await_that
 
 import needs
@@ -49,6 +49,10 @@ ALLOWED: dict[str, tuple[str, Difference]] = {
     r"/interpreter/warning_filters": ("libraries add theirs when they are imported", _more),
     r"/logs/loggers/.*": ("libraries add theirs when they are imported", _silent),
     r"/application/flags": ("JupyterLab adds options to Jupyter Server's when it is imported; ours are given", _more),
+    r"/application/extension_configs/[^/]+/[^/]+": (
+        "an empty section",
+        lambda fast, plain: (fast, plain) == ({}, None),
+    ),
     # how a server says that it is up
     r"/process/environ": ("the number of a descriptor", _only_ready),
     r"/process/os_environ/HUBFLEET_READY": ("the number of a descriptor", lambda fast, plain: fast == "3"),
@@ -116,35 +120,29 @@ def _short(value: Any, other: Any) -> str:
 Probes = dict[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def ada(running_fork_hub: RunningHub) -> Person:
-    running_fork_hub.await_answer()
-    return running_fork_hub.person("ada")
+@pytest.fixture(scope="module", params=["running_fork_hub", "running_importing_hub"], ids=["prepared", "imported"])
+def ada(request: pytest.FixtureRequest) -> Person:
+    hub: RunningHub = request.getfixturevalue(request.param)
+    hub.await_answer()
+    the_parent(hub)
+    assert (why_not_prepared(hub) == "") == (request.param == "running_fork_hub")
+    return hub.person("ada")
 
 
 @pytest.fixture(scope="module")
 def probes(ada: Person) -> Probes:
-    """What the probes tell in a forked and in a plain server, before and after the user has packages of their own."""
+    """What the probes tell in a forked and in a plain server."""
     parent = the_parent(ada.hub)
     found: Probes = {}
     for kind in ("fast", "plain"):
         assert is_forked(start(ada, kind), parent) == (kind == "fast")
-        found[f"{kind} without packages"] = json.loads((home(ada) / "early.json").read_text())
-        if kind == "plain":
-            ada.stop()
-            install_probe(ada)
-            assert not is_forked(start(ada, kind), parent)
-            found["plain early"] = json.loads((home(ada) / "early.json").read_text())
-            found["plain late"] = probed(ada)
+        found[f"{kind} early"] = json.loads((home(ada) / "early.json").read_text())
+        found[f"{kind} late"] = probed(ada)
         ada.stop()
-    assert is_forked(start(ada, "fast"), parent), "a package of one's own needs no plain start"
-    found["fast early"] = json.loads((home(ada) / "early.json").read_text())
-    found["fast late"] = probed(ada)
-    ada.stop()
     return found
 
 
-@pytest.mark.parametrize("when", ["without packages", "early", "late"])
+@pytest.mark.parametrize("when", ["early", "late"])
 def test_a_forked_server_is_like_a_plain_one(probes: Probes, when: str) -> None:
     known = {}
     for kind in ("fast", "plain"):
@@ -171,14 +169,41 @@ def test_a_server_is_what_it_says_it_is(probes: Probes) -> None:
     assert found["random"]["tempfile"].startswith("/var/tmp/")
     assert probes["fast early"]["interpreter"]["threads"] == ["MainThread"]
     assert probes["fast early"]["process"]["status"]["Threads"] == "1"
-    assert "own_extension" in application["extensions"]
+    lab = application["extension_traits"]["lab"]
+    assert lab["user_settings_dir"] == "'/home/ada/.jupyter/lab/user-settings'"
 
 
-def test_two_forks_share_no_secret_and_no_random_number(hub: RunningHub, probes: Probes) -> None:
+def test_an_extension_of_ones_own_is_loaded(ada: Person) -> None:
+    """It is named in a file that a prepared server would have had to read before."""
+    prepared = not why_not_prepared(ada.hub)
+    ann = ada.hub.person("ann")
+    start(ann)
+    ann.stop()
+    own_extension(ann)
+    assert is_forked(start(ann), the_parent(ann.hub)) == (not prepared)
+    assert ("/home/ann/.jupyter/jupyter_server_config.d/own.json configures it" in log(ann)) == prepared
+    found = probed(ann, "/own/probe")
+    assert "own_extension" in found["application"]["extensions"]
+    assert found["interpreter"]["user_site"][0] is True
+    ann.stop()
+
+
+@pytest.mark.parametrize("kind", ["fast", "plain"])
+def test_language_servers_are_looked_for_when_a_page_asks(hub: RunningHub, kind: str) -> None:
+    lee = hub.person("lee")
+    start(lee, kind)
+    assert probed(lee)["application"]["looked_for_language_servers"] is False
+    answer = lee.jupyter("GET", "/lsp/status")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["version"] == 2
+    assert len(answer.json()["specs"]) > 5, "what it knows of, installed or not"
+    assert probed(lee)["application"]["looked_for_language_servers"] is True
+    lee.stop()
+
+
+def test_two_forks_share_no_secret_and_no_random_number(ada: Person, probes: Probes) -> None:
+    hub = ada.hub
     bob = hub.person("bob")
-    start(bob)
-    bob.stop()
-    install_probe(bob)
     assert is_forked(start(bob), the_parent(hub))
     theirs, hers = probed(bob), probes["fast late"]
     assert len(hers["random"]) > 8
@@ -197,9 +222,6 @@ def test_two_forks_share_no_secret_and_no_random_number(hub: RunningHub, probes:
 
 def test_how_a_forked_server_ends_is_known(hub: RunningHub) -> None:
     eve = hub.person("eve")
-    start(eve)
-    eve.stop()
-    install_probe(eve)
     for end, told in (
         ("/probe?code=7", "eve: it exited with code 7"),
         ("SIGKILL", "eve: it was ended by signal SIGKILL"),

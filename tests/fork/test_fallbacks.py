@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from forked import (
     SETTINGS,
+    environment,
     give,
     home,
     is_forked,
@@ -17,9 +18,12 @@ from forked import (
     log,
     own_packages,
     parents,
+    probed,
+    renew,
     server_pid,
     start,
     the_parent,
+    why_not_prepared,
 )
 from harness import Person, RunningHub, await_that
 
@@ -145,6 +149,40 @@ def test_a_launcher_that_dies_takes_the_parent_with_it_and_no_server(fay: Person
     assert start(fay) != pid
 
 
+def test_a_changed_configuration_of_the_system_gets_a_new_parent(gus: Person) -> None:
+    hub, parent = gus.hub, the_parent(gus.hub)
+    file = environment(hub) / "etc" / "jupyter" / "jupyter_server_config.json"
+    assert not file.exists()
+    file.write_text('{"ServerApp": {"max_body_size": 12345678}}')
+    start(gus)  # plainly: what was prepared is of yesterday
+    assert probed(gus)["application"]["traits"]["max_body_size"] == "12345678"
+    gus.stop()
+    new = the_parent(hub)
+    assert new != parent
+    assert is_forked(start(gus), new)
+    assert probed(gus)["application"]["traits"]["max_body_size"] == "12345678"
+    gus.stop()
+    file.unlink()
+    start(gus)
+    gus.stop()
+    assert the_parent(hub) != new
+
+
+def test_what_would_keep_something_of_nobody_is_not_prepared(gus: Person) -> None:
+    """A library that looks up the home when it is imported, in a way that nothing here foresees."""
+    hub = gus.hub
+    own = next(environment(hub).glob("lib/python*/site-packages/hubfleet_singleuser/__init__.py"))
+    before = own.read_text()
+    own.write_text(f"{before}\n\nPLACES = [os.path.expanduser('~/somewhere')]\n")
+    new = renew(hub, the_parent(hub))
+    assert why_not_prepared(hub) == "still of nobody: builtins.list"
+    assert is_forked(start(gus), new), "it is only loaded, then"
+    gus.stop()
+    own.write_text(before)
+    renew(hub, new)
+    assert not why_not_prepared(hub)
+
+
 def test_new_packages_get_a_new_parent_and_touch_no_server(fay: Person, gus: Person, tmp_path: Path) -> None:
     """Also one that cannot be imported: it is its user's server that does not load it, and the rest goes on."""
     hub = fay.hub
@@ -158,6 +196,7 @@ def test_new_packages_get_a_new_parent_and_touch_no_server(fay: Person, gus: Per
     answer = gus.jupyter("GET", "/api/status")
     assert answer.status_code == 200
     assert "this package is broken" in log(gus)
+    assert why_not_prepared(hub) == "broken_thing: not from hubfleet's own list of packages"
     gus.stop()
     hub.write(SETTINGS)
     hub.up()

@@ -1,4 +1,4 @@
-"""What a fork of the parent does to be the server that a plain start would have made: see `become`.
+"""What a fork of the parent does to be the server that a plain start would have made: see `take_on`.
 
 A plain start is ``exec`` of the environment's ``jupyterhub-singleuser``, in the sandbox. A fork has gone through the
 interpreter's start and the imports in another life, so all that depends on the user, or must differ from one process
@@ -17,14 +17,18 @@ import random
 import signal
 import site
 import sys
+import sysconfig
 import time
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 4, 15, 35, 14
 
+Tied = tuple[Iterable[str], Iterable[Any], Iterable[dict[str, str]]]
+
 READY = 3
+DONE = "done"  # the last line of what a rehearsal tells
 COMMAND_NAME = 15  # characters the kernel keeps of a program's name
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,10 +48,10 @@ class _Map(ctypes.Structure):
     )
 
 
-def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Iterable[str]) -> NoReturn:
-    """Take on everything the specification says (see ``sandbox.py``), then run its program. Never returns.
+def take_on(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Tied) -> None:
+    """Become everything that the specification says (see ``sandbox.py``), up to its program's first line.
 
-    ``tied``: modules that keep something of the parent's home.
+    ``tied``: what keeps something of the parent's home, see `parent.tied_to`. Makes a plain start if only that will do.
     """
     os.setsid()
     _descriptors(output, ready)
@@ -59,16 +63,19 @@ def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: It
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after an exec: /proc/self is the user's own
     _signals()
     environment["HUBFLEET_READY"] = str(READY)
+    home = os.environ["HOME"]
     os.environ.clear()
     os.environ.update(environment)
     reason = _reason_for_plain_start()
     if reason:
-        # Begins as the launcher's line about this start does, so that nobody takes it for the server's own words.
-        sys.stderr.write(f"--- server started plainly: {reason}\n")
-        sys.stderr.flush()
-        os.execve(spec["argv"][0], spec["argv"], environment)
+        start_plainly(spec["argv"], reason)
     time.tzset()
-    for name in tied:
+    sysconfig.get_config_vars()["userbase"] = site.getuserbase()
+    _anchor(tied[1], home)
+    for copy in tied[2]:
+        copy.clear()
+        copy.update(os.environ)
+    for name in tied[0]:
         importlib.reload(sys.modules[name])  # in place: whoever has imported from it gets the new values too
     _show_as([sys.executable, *spec["argv"]], environment)
     _reseed()
@@ -78,17 +85,23 @@ def become(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: It
     main = types.ModuleType("__main__")
     vars(main).update(__file__=spec["argv"][0], __builtins__=builtins, __annotations__={}, __cached__=None)
     sys.modules["__main__"] = main
-    from jupyterhub.singleuser import main as serve
-
-    sys.exit(serve())
 
 
-def rehearse(spec: dict[str, Any], modules: int, sandbox: Any) -> NoReturn:
-    """Make everything up to "ready to serve" for nobody, in a sandbox, and write the names of what it imported."""
-    _descriptors(os.dup(2), modules)
-    os.environ.clear()
-    os.environ.update(sandbox.confine(spec))
-    sys.argv = list(spec["argv"])
+def start_plainly(command: list[str], reason: str) -> NoReturn:
+    """Forget what is loaded and run the program."""
+    # Begins as the launcher's line about this start does, so that nobody takes it for the server's own words.
+    sys.stderr.write(f"--- server started plainly: {reason}\n")
+    sys.stderr.flush()
+    os.execve(command[0], command, dict(os.environ))
+
+
+def rehearse(
+    spec: dict[str, Any], findings: int, sandbox: Any, tied: Tied, prepared: Any, arguments: Sequence[str]
+) -> NoReturn:
+    """Make everything up to "ready to serve" for nobody, in a sandbox, and write what was found, line by line.
+
+    That is the names of what was imported, or was to be; where ``prepared`` is given, what a first half left over.
+    """
     from jupyter_server.serverapp import ServerApp
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
 
@@ -96,11 +109,23 @@ def rehearse(spec: dict[str, Any], modules: int, sandbox: Any) -> NoReturn:
         """There is none to ask."""
 
     def told(self: Any) -> NoReturn:
-        os.write(READY, "\n".join(sys.modules).encode())
-        os._exit(0)
+        with open(READY, "w", encoding="utf-8") as file:
+            # Also the name of an extension that could not be imported: another who runs it must not even try.
+            enabled = [name for name, wanted in self.jpserver_extensions.items() if wanted]
+            found = prepared.left_over() if prepared else [*sys.modules, *enabled]
+            file.write("\n".join([*found, DONE]))
+            file.flush()
+            os._exit(0)
+
+    def nobody() -> list[str]:
+        take_on(spec, os.dup(2), findings, sandbox, tied)
+        return sys.argv
 
     JupyterHubSingleUser.check_hub_version = no_hub
     ServerApp.start = told
+    if prepared:
+        prepared.begin(spec["argv"][0], arguments, tied[1], nobody)
+    nobody()
     JupyterHubSingleUser.launch_instance()
     os._exit(1)
 
@@ -150,6 +175,17 @@ def _reason_for_plain_start() -> str:
 def _is_installations(path: str) -> bool:
     """Whether it holds packages of the interpreter's installation, not of the environment made from it."""
     return path.endswith("-packages") and not path.startswith(f"{sys.prefix}/")
+
+
+def _anchor(traits: Iterable[Any], before: str) -> None:
+    """Give these traits the default that they would have in this home instead of the one ``before``."""
+    for trait in traits:
+        trait.default_value = os.environ["HOME"] + trait.default_value[len(before) :]
+        classes = [trait.this_class]
+        while classes:
+            one = classes.pop()
+            classes += one.__subclasses__()
+            one._static_immutable_initial_values[trait.name] = trait.default_value  # traitlets' copy of it
 
 
 def _reseed() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubfleet.forkserver import parent
+from hubfleet.forkserver import parent, prepared
 
 log = logging.getLogger("hubfleet.forkserver")
 
@@ -129,7 +129,7 @@ class ForkServer:
                     stderr=output,
                     start_new_session=True,
                     cwd="/",
-                    env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/nonexistent"},
+                    env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": prepared.HOME, **self._settings["environment"]},
                     pass_fds=(theirs.fileno(),),
                 )
             finally:
@@ -141,17 +141,23 @@ class ForkServer:
         finally:
             theirs.close()
         self._control = ours
-        loop = asyncio.get_running_loop()
+        ended = asyncio.ensure_future(self._process.wait())
         try:
             while True:
+                heard = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(ours, parent.MESSAGE))
+                # Its end is not the socket's: a child that was stopped right after the fork still has that open.
                 limit = None if self._ready.is_set() else READY_LIMIT_S
-                message = await asyncio.wait_for(loop.sock_recv(ours, parent.MESSAGE), limit)
-                if not message:
+                await asyncio.wait([heard, ended], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                if not heard.done():
+                    heard.cancel()
                     return
-                self._heard(json.loads(message))
-        except (OSError, asyncio.TimeoutError):
+                if not heard.result():
+                    return
+                self._heard(json.loads(heard.result()))
+        except OSError:
             return
         finally:
+            ended.cancel()
             self._kill()
 
     def _heard(self, said: Mapping[str, Any]) -> None:
@@ -163,9 +169,10 @@ class ForkServer:
                 log.info("not loaded beforehand: %s", failure)
             self._first_size = self._size()
             self._ready.set()
-            log.info(
-                "the fork server is ready (%.0f MB, %d modules rehearsed)", self._first_size / 1e6, said["rehearsed"]
-            )
+            if said["not_prepared"]:
+                log.info("servers are not prepared up to the middle of their start: %s", said["not_prepared"])
+            about = (self._first_size / 1e6, said["rehearsed"])
+            log.info("the fork server is ready (%.0f MB, %d modules rehearsed)", *about)
         elif "pid" in said:
             self._ends[said["pid"]] = asyncio.get_running_loop().create_future()
             if said["id"] in self._answers:

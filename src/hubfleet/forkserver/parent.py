@@ -25,13 +25,14 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 PR_SET_DUMPABLE = 4
 MESSAGE = 4096  # bytes, at most, of a request or an answer
 
 REHEARSAL_LIMIT_S = 60
+OWN = "hubfleet_singleuser"
 
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
 # Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
@@ -69,25 +70,25 @@ def preload(modules: Iterable[str]) -> list[str]:
     return failed
 
 
-def rehearse(spec: dict[str, Any], child: Any, sandbox: Any) -> list[str]:
-    """The modules that a server imports on its way up, found out by a fork that may do nothing."""
+def rehearse(spec: dict[str, Any], child: Any, *how: Any) -> list[str] | None:
+    """What a server finds on its way up, told by a fork that may do nothing; see `child.rehearse`. None: it failed."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        child.rehearse(spec, writing, sandbox)
+        child.rehearse(spec, writing, *how)
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
         ready, _, _ = select.select([pipe], [], [], REHEARSAL_LIMIT_S)
-        text = pipe.read() if ready else ""
+        found = pipe.read().split("\n") if ready else []
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return text.split()
+    return found[:-1] if found and found[-1] == child.DONE else None
 
 
 def trusted(modules: Iterable[str], distributions: Iterable[str]) -> list[str]:
-    """Those of the modules that belong to the standard library or to one of the distributions."""
-    tops = set(sys.stdlib_module_names)
+    """Those of the modules that belong to the standard library, to hubfleet, or to one of the distributions."""
+    tops = {*sys.stdlib_module_names, OWN}
     for name in distributions:
         try:
             files = importlib.metadata.distribution(name).files or ()
@@ -97,21 +98,36 @@ def trusted(modules: Iterable[str], distributions: Iterable[str]) -> list[str]:
     return [module for module in modules if module.partition(".")[0] in tops]
 
 
-def tied_to(home: str) -> list[str]:
-    """The modules that looked up a place in this home when they were imported, and keep it."""
+def tied_to(home: str) -> tuple[list[str], list[Any], list[dict[str, str]]]:
+    """What looked up this home when it was imported, and keeps it.
+
+    That is modules, traits with such a default, and classes' copies of the environment.
+    """
+    from traitlets import HasTraits, TraitType
 
     def holds(value: Any) -> bool:
         return isinstance(value, (str, bytes)) and os.fsdecode(value).startswith(home)
 
-    modules = [(name, vars(module)) for name, module in sys.modules.items() if name != "__main__"]
-    return [name for name, values in modules if any(holds(value) for value in values.values())]
+    modules = [(name, vars(module)) for name, module in sys.modules.items() if name not in ("__main__", "site")]
+    tied = [name for name, values in modules if any(holds(value) for value in values.values())]
+    classes = [one for one in gc.get_objects() if isinstance(one, type)]
+    values = [(one, value) for one in classes for value in vars(one).values()]
+    copies = [value for _, value in values if isinstance(value, dict) and value.get("HOME") == home]
+    traits = {value for one, value in values if issubclass(one, HasTraits) and isinstance(value, TraitType)}
+    texts = [trait for trait in traits if isinstance(trait.default_value, str)]
+    return tied, [trait for trait in texts if holds(trait.default_value)], copies
 
 
 class Parent:
-    """Forks a child for each request; in the child, `serve` returns the specification to follow."""
+    """Forks a child for each request; in the child, `serve` returns the specification to follow.
 
-    def __init__(self, control: socket.socket) -> None:
+    ``fresh``: whether what was prepared is still as it would be prepared now. If not, the parent ends: there will be
+    another.
+    """
+
+    def __init__(self, control: socket.socket, fresh: Callable[[], bool] | None) -> None:
         self._control = control
+        self._fresh = fresh
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._children: set[int] = set()
 
@@ -126,7 +142,7 @@ class Parent:
                 self._reap()
             if self._control.fileno() in ready:
                 message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE, 3)
-                if not message:
+                if not message or (self._fresh and not self._fresh()):
                     self._end()
                 if self._fork(json.loads(message), descriptors):
                     return self._read(descriptors[0]), descriptors[1], descriptors[2]
@@ -172,6 +188,26 @@ class Parent:
         os._exit(0)
 
 
+def why_not_prepared(settings: dict[str, Any], foreign: list[str] | None, files: Iterable[str], *tools: Any) -> str:
+    """Why servers have to be started from the beginning in this environment; nothing if they can be prepared.
+
+    ``foreign``: what a server imports and this process may not; None if that is not known.
+    """
+    child, sandbox, tied, prepared = tools
+    unknown = "a rehearsal did not get to its end"
+    if foreign is None:
+        return unknown
+    code = sorted(name for name in files if name.endswith(".py"))
+    if code:
+        return f"{', '.join(code)} may ask who it runs for"
+    if foreign:
+        return f"{', '.join(foreign)}: not from hubfleet's own list of packages"
+    left = rehearse(settings["rehearsal"], child, sandbox, tied, prepared, settings["arguments"])
+    if left is None:
+        return unknown
+    return f"still of nobody: {', '.join(left)}" if left else ""
+
+
 def main() -> None:
     """Preload, wait, and in each child become the server that was asked for."""
     settings = json.loads(sys.argv[1])
@@ -180,21 +216,42 @@ def main() -> None:
     sys.path[0] = os.path.dirname(settings["program"])
     here = os.path.dirname(os.path.abspath(__file__))
     child = load_module("hubfleet_child", os.path.join(here, "child.py"))
+    prepared = load_module("hubfleet_prepared", os.path.join(here, "prepared.py"))
     sandbox = load_module("hubfleet_sandbox", settings["sandbox"])
-    for module in ("hubfleet_child", "hubfleet_sandbox"):
+    for module in ("hubfleet_child", "hubfleet_prepared", "hubfleet_sandbox"):
         sys.modules.pop(module, None)
     gc.disable()  # what is collected between imports leaves holes that later writes fill: shared pages become private
     failed = preload(FIRST)
-    needed = rehearse(settings["rehearsal"], child, sandbox)
-    failed += preload(trusted(needed, settings["distributions"]))
+    rehearsed = rehearse(settings["rehearsal"], child, sandbox, ((), (), ()), None, ())
+    needed = rehearsed or []
+    known = trusted(needed, settings["distributions"])
+    failed += preload(known)
     failed += preload(LATER)
     tied = tied_to(os.environ["HOME"])
-    gc.collect()
-    gc.freeze()
-    threads = len(os.listdir("/proc/self/task"))
-    about = {"ready": True, "failed": failed[:20], "rehearsed": len(needed), "threads": threads}
-    control.send(json.dumps(about).encode()[:MESSAGE])
-    child.become(*Parent(control).serve(), sandbox, tied)
+    foreign = None if rehearsed is None else sorted(set(needed) - set(known) - set(sys.modules))
+    files = prepared.configuration()
+    reason = why_not_prepared(settings, foreign, files, child, sandbox, tied, prepared)
+
+    def pause() -> list[str]:
+        gc.collect()
+        gc.freeze()
+        threads = len(os.listdir("/proc/self/task"))
+        about = {"rehearsed": len(needed), "threads": threads, "not_prepared": reason[:1000]}
+        about["failed"] = [one[:200] for one in failed[:10]]
+        control.send(json.dumps({"ready": True, **about}).encode())
+        fresh = None if reason else lambda: prepared.configuration() == files
+        spec, output, ready = Parent(control, fresh).serve()
+        child.take_on(spec, output, ready, sandbox, tied)
+        command: list[str] = spec["argv"]
+        own = set() if reason else prepared.configuration().items() ^ files.items()
+        if own:
+            child.start_plainly(command, f"{', '.join(sorted({name for name, _ in own}))} configures it")
+        return command
+
+    if reason:
+        pause()
+        sys.exit(importlib.import_module("jupyterhub.singleuser").main())
+    prepared.begin(settings["program"], settings["arguments"], tied[1], pause)
 
 
 if __name__ == "__main__":

@@ -62,18 +62,11 @@ class LocalLaunch:
         """See ``Launch.open``."""
         specification.rehearsal_directory(self._settings).mkdir(mode=0o700, exist_ok=True)
         try:
-            rehearsal = specification.rehearsal(self._settings)
+            settings = specification.fork_server(self._settings)
         except StartFailed as problem:  # every start will say so
             logger.warning("no fork server: %s", problem)
             return
-        self._forks.open(
-            {
-                "program": rehearsal["argv"][0],
-                "sandbox": sandbox.__file__,
-                "rehearsal": rehearsal,
-                "distributions": list(self._settings.distributions),
-            }
-        )
+        self._forks.open(settings)
 
     async def close(self) -> None:
         """See ``Launch.close``."""

@@ -13,12 +13,17 @@ from urllib.parse import quote
 
 from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
+from hubfleet.engines.local import sandbox
 from hubfleet.errors import ConfigError
 from hubfleet.launcher.base import Request, StartFailed
 from hubfleet.layout import Layout
 
 _SCRATCH = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock")
 """Where everybody on a machine may write: each server gets its own."""
+
+ARGUMENTS = ("--ServerApp.sock_mode=0666", "--KernelManager.transport=ipc")
+"""Every server's. Its socket may be open to all because its directory is not. Kernels talk to it over Unix sockets in a
+private directory: their TCP ports would be open to all."""
 
 NOBODY = 65534
 """Whose id the rehearsal of a server has: it owns nothing."""
@@ -67,12 +72,11 @@ def server(
     cgroups: list[str],
 ) -> dict[str, Any]:
     """The specification of one server, for `sandbox.py`. Raises StartFailed for a mount that is not as it has to be."""
-    # The socket may be open to all because its directory is not.
-    argv = [*_program(settings), f"--ServerApp.sock={socket}", "--ServerApp.sock_mode=0666"]
+    argv = [*_program(settings), *ARGUMENTS, f"--ServerApp.sock={socket}"]
     prefix = request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
     inside = f"/home/{name}" if uid is not None else str(home)
     environment = {
-        **_paths(settings),
+        **common(settings),
         **effective.environment,
         "HOME": inside,
         **request.environment,
@@ -80,8 +84,6 @@ def server(
         "JUPYTERHUB_DEFAULT_URL": effective.default_url,
         "JUPYTERHUB_ROOT_DIR": inside,
     }
-    # Kernels talk to the server over Unix sockets in a private directory: their TCP ports would be open to all.
-    argv.append("--KernelManager.transport=ipc")
     if uid is None:
         environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
         return {"argv": argv, "environment": environment, "directory": inside}
@@ -116,7 +118,7 @@ def rehearsal(settings: Settings) -> dict[str, Any]:
     private = str(rehearsal_directory(settings))
     place = "/tmp" if settings.layout.privileged else private
     environment = {
-        **_paths(settings),
+        **common(settings),
         "HOME": place,
         "JUPYTERHUB_API_TOKEN": "none",
         "JUPYTERHUB_API_URL": "http://127.0.0.1:9/hub/api",
@@ -129,7 +131,7 @@ def rehearsal(settings: Settings) -> dict[str, Any]:
         "JUPYTERHUB_USER": "rehearsal",
         "JUPYTER_RUNTIME_DIR": place,
     }
-    argv = [*_program(settings), f"--ServerApp.sock={place}/rehearsal.sock"]
+    argv = [*_program(settings), *ARGUMENTS, f"--ServerApp.sock={place}/rehearsal.sock"]
     if not settings.layout.privileged:
         return {"argv": argv, "environment": environment, "directory": place}
     shown = [str(settings.interpreter), str(settings.environment)]
@@ -146,6 +148,19 @@ def rehearsal(settings: Settings) -> dict[str, Any]:
     }
 
 
+def fork_server(settings: Settings) -> dict[str, Any]:
+    """What the fork server is told, see ``forkserver.parent``. Raises StartFailed for an environment not whole."""
+    spec = rehearsal(settings)
+    return {
+        "program": spec["argv"][0],
+        "arguments": ARGUMENTS,
+        "environment": common(settings),
+        "sandbox": sandbox.__file__,
+        "rehearsal": spec,
+        "distributions": list(settings.distributions),
+    }
+
+
 def rehearsal_directory(settings: Settings) -> Path:
     """Where the rehearsal of an ordinary user's hub may write; root's gets a private /tmp."""
     return settings.layout.run / "rehearsal"
@@ -155,7 +170,8 @@ def _program(settings: Settings) -> list[str]:
     return [str(settings.environment / "bin" / "jupyterhub-singleuser")]
 
 
-def _paths(settings: Settings) -> dict[str, str]:
+def common(settings: Settings) -> dict[str, str]:
+    """The variables that every server has. Raises StartFailed for an environment that is not whole."""
     return {
         "PATH": f"{settings.environment}/bin:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
