@@ -79,7 +79,16 @@ class Terminal:
             assert self._read(), f"the command ended without showing {text!r}, but:\n{self.text}"
 
     def type(self, keys: str) -> None:
-        """Send keys: ``\\x03`` is Ctrl-C, ``\\x04`` is Ctrl-D."""
+        """Send keys, once the command waits: ``\\x03`` is Ctrl-C, ``\\x04`` is Ctrl-D.
+
+        Python looks for signals before it waits for input, and not in between: one that comes just then is heard only
+        after the next key.
+        """
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        deadline = time.monotonic() + PATIENCE_S
+        while stat.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline, f"it does not wait for a key, after:\n{self.text}"
+            time.sleep(0.01)
         os.write(self._own, keys.encode())
 
     def end(self) -> int:
