@@ -19,6 +19,7 @@ servers:
     fast: {title: Forked, default: true}
     plain: {title: Started plainly, fast_start: false}
     tongue: {title: In another language, environment: {LANG: C}}
+    patient: {title: With time for slow kernels, environment: {KERNEL_LAUNCH_TIMEOUT: "90"}}
 """
 
 

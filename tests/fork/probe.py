@@ -97,7 +97,7 @@ def _of_the_parent():
         f"{name}.{key}"
         for name, module in sorted(sys.modules.items())
         for key, value in list(getattr(module, "__dict__", {}).items())
-        if isinstance(value, (str, list, tuple)) and "/nonexistent" in repr(value) and key != "_of_the_parent"
+        if isinstance(value, (str, list, tuple)) and "of-nobody" in repr(value) and key != "_of_the_parent"
     ]
 
 
@@ -272,6 +272,23 @@ def _traits(one):
     }
 
 
+def _defaults():
+    """What traits of any class are where nobody sets them: some look that up when their class is made."""
+    from traitlets import HasTraits
+
+    found, classes = {}, [HasTraits]
+    while classes:
+        one = classes.pop()
+        classes += one.__subclasses__()
+        for name, trait in one.class_own_traits().items():
+            if isinstance(trait.default_value, (str, int, float, bytes, bool)):
+                found[f"{one.__module__}.{one.__qualname__}.{name}"] = repr(trait.default_value)
+                found[f"{one.__module__}.{one.__qualname__}.{name} made"] = repr(
+                    one._static_immutable_initial_values.get(name)
+                )
+    return found
+
+
 def application(server):
     app = server.web_app
     patterns = []
@@ -287,6 +304,8 @@ def application(server):
     traits = _traits(server)
     return {
         "class": [one.__qualname__ for one in type(server).__mro__],
+        "class_defaults": _defaults(),
+        "hub_auth": _traits(server.identity_provider.hub_auth),
         "singleton": type(server).initialized(),
         "looked_for_language_servers": server.language_server_manager._ready,
         "config": json.loads(json.dumps(server.config, default=repr, sort_keys=True)),

@@ -72,10 +72,13 @@ def test_the_parent_has_no_secret_to_tell(people: tuple[Person, Person]) -> None
     environment = Path(f"/proc/{parent}/environ").read_bytes().rstrip(b"\0").split(b"\0")
     assert sorted(line.partition(b"=")[0] for line in environment) == [
         b"HOME",
+        b"JUPYTERHUB_API_URL",
+        b"JUPYTERHUB_SERVICE_PREFIX",
         b"JUPYTER_CONFIG_PATH",
         b"LANG",
         b"PATH",
         b"SHELL",
+        b"USER",
     ]
     secrets = [hub.password("class_password"), *re.findall(r"\w{32,}", (hub.state / "secrets/tokens.json").read_text())]
     assert len(secrets) > 1

@@ -99,6 +99,13 @@ def test_variables_that_are_read_early_make_the_start_a_plain_one(gus: Person) -
     gus.stop()
 
 
+def test_a_variable_that_the_parents_modules_have_looked_at_makes_the_start_a_plain_one(gus: Person) -> None:
+    """Jupyter Server takes it when it is imported."""
+    assert not is_forked(start(gus, "patient"), the_parent(gus.hub))
+    assert "--- server started plainly: KERNEL_LAUNCH_TIMEOUT in its environment" in log(gus)
+    gus.stop()
+
+
 def test_a_killed_parent_is_replaced_and_nobody_notices(fay: Person, gus: Person) -> None:
     hub, before = fay.hub, launcher_log(fay.hub)
     parent, pid = the_parent(hub), server_pid(fay)

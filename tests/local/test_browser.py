@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -292,21 +293,54 @@ def test_a_server_that_cannot_start(hub: RunningHub, window: Callable[[RunningHu
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
 
 
-@pytest.mark.parametrize("seconds", [0, 3], ids=["at once", "after a while"])
-def test_a_server_program_that_fails(hub: RunningHub, window: Callable[[RunningHub], Window], seconds: int) -> None:
-    frieda = hub.person(f"frieda{seconds}")
+@dataclass(frozen=True)
+class Failure:
+    """Something that a person's server does not come up with. ``why``: what the page has to say of it."""
+
+    why: str
+    mend: Callable[[], object]
+
+
+def at_once(person: Person) -> Failure:
+    """The launcher refuses to start anything."""
+    home = person.hub.homes / person.name
+    kept = home.rename(home.with_name(f"{home.name}-kept"))
+    home.write_text("in the way")
+    why = f"{home} is not a directory; an administrator has to look at it"
+    return Failure(why, lambda: home.unlink() or kept.rename(home))
+
+
+def after_a_while(person: Person) -> Failure:
+    """The server fails on its way up, when the browser waits on another page."""
+    file = person.configure(
+        "import os, sys, time\n"
+        "time.sleep(3)\n"
+        "print('the environment is broken', file=sys.stderr, flush=True)\n"
+        "os._exit(3)\n"
+    )
+    return Failure("it exited with code 3. It said last: the environment is broken", file.unlink)
+
+
+FAILURES = pytest.mark.parametrize("failing", [at_once, after_a_while])
+
+
+@FAILURES
+def test_a_server_that_does_not_start(
+    hub: RunningHub, window: Callable[[RunningHub], Window], failing: Callable[[Person], Failure]
+) -> None:
+    frieda = hub.person(f"frieda-{failing.__name__.replace('_', '-')}")
     assert frieda.start()[-1]["ready"]
     frieda.stop()
-    configuration = frieda.configure(FAILS.format(seconds=seconds))
+    failure = failing(frieda)
     hers = window(hub)
     page = hers.log_in(frieda.name)
-    expect_failed_start(page)
+    expect_failed_start(page, failure.why)
     hers.no_wider_than_a_phone()
-    hers.picture(f"program-failed-{seconds}")
+    hers.picture(f"start-failed-{failing.__name__}")
     # The same is told to whoever comes back to their server's address.
     page.goto(f"{hub.url}/user/{frieda.name}/lab")
-    expect_failed_start(page)
-    configuration.unlink()
+    expect_failed_start(page, failure.why)
+    failure.mend()
     page.get_by_role("button", name="Try again").click()
     page.wait_for_url(f"**/user/{frieda.name}/lab**")
     hers.open("/hub/home")
@@ -314,44 +348,38 @@ def test_a_server_program_that_fails(hub: RunningHub, window: Callable[[RunningH
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
 
 
-FAILS = """
-import os, sys, time
-time.sleep({seconds})
-print("the environment is broken", file=sys.stderr, flush=True)
-os._exit(3)
-"""
-
-
-def expect_failed_start(page: Page) -> None:
+def expect_failed_start(page: Page, why: str) -> None:
     """One page says that a start has failed, why, and what to do next: however soon it fails, however one comes."""
     expect(page.get_by_role("heading", level=1)).to_have_text("Your server did not start", timeout=SLOW_MS)
-    expect(page.locator(".alert")).to_have_text(
-        "Your server could not be started: it exited with code 3. It said last: the environment is broken"
-    )
+    expect(page.locator(".alert")).to_have_text(f"Your server could not be started: {why}")
     expect(page.locator("body")).to_contain_text("Your files are kept. If it fails again, tell whoever runs the hub")
     expect(page.get_by_role("button", name=re.compile("Try again|Start"))).to_have_count(1)
     assert "Error" not in page.locator(".container").last.inner_text()
 
 
+@FAILURES
 def test_a_chosen_start_that_fails_can_be_chosen_again(
-    profiles_hub: RunningHub, window: Callable[[RunningHub], Window]
+    profiles_hub: RunningHub, window: Callable[[RunningHub], Window], failing: Callable[[Person], Failure]
 ) -> None:
-    otis = profiles_hub.person("otis")
+    otis = profiles_hub.person(f"otis-{failing.__name__.replace('_', '-')}")
     assert otis.start()[-1]["ready"]
     otis.stop()
-    configuration = otis.configure(FAILS.format(seconds=0))
+    failure = failing(otis)
     his = window(profiles_hub)
-    page = his.log_in("otis")
+    page = his.log_in(otis.name)
     page.get_by_role("button", name="Start").click()
-    expect_failed_start(page)
+    expect_failed_start(page, failure.why)
     labelled(page)
     his.no_wider_than_a_phone()
-    his.picture("chosen-start-failed")
-    configuration.unlink()
+    his.picture(f"chosen-start-failed-{failing.__name__}")
+    failure.mend()
+    if failing is after_a_while:  # told by the page that followed the start; the one with the choice is left
+        page.get_by_role("button", name="Try again").click()
     page.get_by_label("Small").check()
     page.get_by_role("button", name="Start").click()
-    page.wait_for_url("**/user/otis/lab**")
-    assert [one["profile"] for one in profiles_hub.status()["servers"] if one["user"] == "otis"] == ["small"]
+    page.wait_for_url(f"**/user/{otis.name}/lab**")
+    chosen = [one["profile"] for one in profiles_hub.status()["servers"] if one["user"] == otis.name]
+    assert chosen == ["small"]
     otis.stop()
 
 

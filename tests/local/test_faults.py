@@ -341,6 +341,22 @@ def program(hub: RunningHub) -> Iterator[Path]:
     program.write_bytes(kept)
 
 
+@pytest.fixture
+def imports_only(hub: RunningHub) -> Iterator[None]:
+    """Forks run their user's own configuration: code in the system's makes all starts begin at their beginning."""
+    environment = next((hub.state / "environments").glob("users-*/bin")).parent
+    code = environment / "etc" / "jupyter" / "jupyter_server_config.py"
+    code.write_text("# code may ask who it runs for\n")
+    ann = hub.person("ann")
+    assert ann.start()[-1]["ready"]  # the first request after a change is what the fork server sees it at
+    ann.stop()
+    log = hub.logs / "launcher.log"
+    await_that("that has been seen", lambda: "jupyter_server_config.py may ask who it runs for" in log.read_text(), 90)
+    await_that("the fork server is back", lambda: "is ready" in log.read_text().rpartition("has ended")[2], 90)
+    yield
+    code.unlink()
+
+
 FAILS = """
 import os, sys, time
 time.sleep({seconds})
@@ -350,6 +366,7 @@ os._exit(3)
 
 
 @pytest.mark.parametrize(("name", "last_words"), [("forked", "out of luck"), ("plain", "")])
+@pytest.mark.usefixtures("imports_only")
 def test_a_failing_start_says_why_within_seconds(hub: RunningHub, program: Path, name: str, last_words: str) -> None:
     ben = hub.person(name)
     assert ben.start()[-1]["ready"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import ctypes
 import gc
-import importlib
 import multiprocessing
 import os
 import random
@@ -20,12 +19,10 @@ import sys
 import sysconfig
 import time
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 4, 15, 35, 14
-
-Tied = tuple[Iterable[str], Iterable[Any], Iterable[dict[str, str]]]
 
 READY = 3
 DONE = "done"  # the last line of what a rehearsal tells
@@ -48,10 +45,10 @@ class _Map(ctypes.Structure):
     )
 
 
-def take_on(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Tied) -> None:
+def take_on(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Any) -> None:
     """Become everything that the specification says (see ``sandbox.py``), up to its program's first line.
 
-    ``tied``: what keeps something of the parent's home, see `parent.tied_to`. Makes a plain start if only that will do.
+    ``tied``: what is tied to the parent's environment, see ``tied.py``. Makes a plain start if only that will do.
     """
     os.setsid()
     _descriptors(output, ready)
@@ -63,20 +60,14 @@ def take_on(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: T
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after an exec: /proc/self is the user's own
     _signals()
     environment["HUBFLEET_READY"] = str(READY)
-    home = os.environ["HOME"]
-    os.environ.clear()
-    os.environ.update(environment)
-    reason = _reason_for_plain_start()
+    reason = tied.reason(environment)
+    tied.release(environment)
+    reason = reason or _reason_for_plain_start()
     if reason:
         start_plainly(spec["argv"], reason)
     time.tzset()
     sysconfig.get_config_vars()["userbase"] = site.getuserbase()
-    _anchor(tied[1], home)
-    for copy in tied[2]:
-        copy.clear()
-        copy.update(os.environ)
-    for name in tied[0]:
-        importlib.reload(sys.modules[name])  # in place: whoever has imported from it gets the new values too
+    tied.reload()
     _show_as([sys.executable, *spec["argv"]], environment)
     _reseed()
     gc.enable()
@@ -96,11 +87,17 @@ def start_plainly(command: list[str], reason: str) -> NoReturn:
 
 
 def rehearse(
-    spec: dict[str, Any], findings: int, sandbox: Any, tied: Tied, prepared: Any, arguments: Sequence[str]
+    spec: dict[str, Any],
+    findings: int,
+    sandbox: Any,
+    tied: Any,
+    begin: Callable[[Callable[[], list[str]]], NoReturn] | None = None,
+    audit: Callable[[], list[str]] = list,
 ) -> NoReturn:
     """Make everything up to "ready to serve" for nobody, in a sandbox, and write what was found, line by line.
 
-    That is the names of what was imported, or was to be; where ``prepared`` is given, what a first half left over.
+    That is the names of what was imported, or was to be. Where the start ``begin``s in two halves, it is what the
+    ``audit`` finds.
     """
     from jupyter_server.serverapp import ServerApp
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
@@ -112,7 +109,7 @@ def rehearse(
         with open(READY, "w", encoding="utf-8") as file:
             # Also the name of an extension that could not be imported: another who runs it must not even try.
             enabled = [name for name, wanted in self.jpserver_extensions.items() if wanted]
-            found = prepared.left_over() if prepared else [*sys.modules, *enabled]
+            found = audit() if begin else [*sys.modules, *enabled]
             file.write("\n".join([*found, DONE]))
             file.flush()
             os._exit(0)
@@ -123,8 +120,8 @@ def rehearse(
 
     JupyterHubSingleUser.check_hub_version = no_hub
     ServerApp.start = told
-    if prepared:
-        prepared.begin(spec["argv"][0], arguments, tied[1], nobody)
+    if begin:
+        begin(nobody)
     nobody()
     JupyterHubSingleUser.launch_instance()
     os._exit(1)
@@ -175,17 +172,6 @@ def _reason_for_plain_start() -> str:
 def _is_installations(path: str) -> bool:
     """Whether it holds packages of the interpreter's installation, not of the environment made from it."""
     return path.endswith("-packages") and not path.startswith(f"{sys.prefix}/")
-
-
-def _anchor(traits: Iterable[Any], before: str) -> None:
-    """Give these traits the default that they would have in this home instead of the one ``before``."""
-    for trait in traits:
-        trait.default_value = os.environ["HOME"] + trait.default_value[len(before) :]
-        classes = [trait.this_class]
-        while classes:
-            one = classes.pop()
-            classes += one.__subclasses__()
-            one._static_immutable_initial_values[trait.name] = trait.default_value  # traitlets' copy of it
 
 
 def _reseed() -> None:

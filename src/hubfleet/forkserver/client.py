@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubfleet.forkserver import parent, prepared
+from hubfleet.forkserver import parent, tied
 
 log = logging.getLogger("hubfleet.forkserver")
 
@@ -129,7 +129,7 @@ class ForkServer:
                     stderr=output,
                     start_new_session=True,
                     cwd="/",
-                    env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": prepared.HOME, **self._settings["environment"]},
+                    env={"PATH": os.defpath, "LANG": "C.UTF-8", **tied.NOBODYS, **self._settings["environment"]},
                     pass_fds=(theirs.fileno(),),
                 )
             finally:

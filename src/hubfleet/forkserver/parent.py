@@ -15,6 +15,7 @@ packages of the locked list: what was added to the environment is imported by th
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import importlib
 import importlib.metadata
@@ -33,6 +34,7 @@ MESSAGE = 4096  # bytes, at most, of a request or an answer
 
 REHEARSAL_LIMIT_S = 60
 OWN = "hubfleet_singleuser"
+PARTS = ("child", "prepared", "tied")
 
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
 # Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
@@ -55,7 +57,11 @@ def load_module(name: str, path: str) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # for as long as it is being made: `dataclasses` looks there
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.modules.pop(name, None)
     return module
 
 
@@ -96,26 +102,6 @@ def trusted(modules: Iterable[str], distributions: Iterable[str]) -> list[str]:
             continue
         tops |= {file.parts[0].partition(".")[0] for file in files}
     return [module for module in modules if module.partition(".")[0] in tops]
-
-
-def tied_to(home: str) -> tuple[list[str], list[Any], list[dict[str, str]]]:
-    """What looked up this home when it was imported, and keeps it.
-
-    That is modules, traits with such a default, and classes' copies of the environment.
-    """
-    from traitlets import HasTraits, TraitType
-
-    def holds(value: Any) -> bool:
-        return isinstance(value, (str, bytes)) and os.fsdecode(value).startswith(home)
-
-    modules = [(name, vars(module)) for name, module in sys.modules.items() if name not in ("__main__", "site")]
-    tied = [name for name, values in modules if any(holds(value) for value in values.values())]
-    classes = [one for one in gc.get_objects() if isinstance(one, type)]
-    values = [(one, value) for one in classes for value in vars(one).values()]
-    copies = [value for _, value in values if isinstance(value, dict) and value.get("HOME") == home]
-    traits = {value for one, value in values if issubclass(one, HasTraits) and isinstance(value, TraitType)}
-    texts = [trait for trait in traits if isinstance(trait.default_value, str)]
-    return tied, [trait for trait in texts if holds(trait.default_value)], copies
 
 
 class Parent:
@@ -188,12 +174,12 @@ class Parent:
         os._exit(0)
 
 
-def why_not_prepared(settings: dict[str, Any], foreign: list[str] | None, files: Iterable[str], *tools: Any) -> str:
+def why_not_prepared(foreign: list[str] | None, files: Iterable[str], audit: Callable[[], list[str] | None]) -> str:
     """Why servers have to be started from the beginning in this environment; nothing if they can be prepared.
 
-    ``foreign``: what a server imports and this process may not; None if that is not known.
+    ``foreign``: what a server imports and this process may not; None if that is not known. ``files``: the system's
+    configuration. ``audit`` tells what of nobody is left in a server that was prepared.
     """
-    child, sandbox, tied, prepared = tools
     unknown = "a rehearsal did not get to its end"
     if foreign is None:
         return unknown
@@ -202,7 +188,7 @@ def why_not_prepared(settings: dict[str, Any], foreign: list[str] | None, files:
         return f"{', '.join(code)} may ask who it runs for"
     if foreign:
         return f"{', '.join(foreign)}: not from hubfleet's own list of packages"
-    left = rehearse(settings["rehearsal"], child, sandbox, tied, prepared, settings["arguments"])
+    left = audit()
     if left is None:
         return unknown
     return f"still of nobody: {', '.join(left)}" if left else ""
@@ -215,22 +201,22 @@ def main() -> None:
     control = socket.socket(fileno=settings["control"])
     sys.path[0] = os.path.dirname(settings["program"])
     here = os.path.dirname(os.path.abspath(__file__))
-    child = load_module("hubfleet_child", os.path.join(here, "child.py"))
-    prepared = load_module("hubfleet_prepared", os.path.join(here, "prepared.py"))
+    child, prepared, ties = (load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS)
     sandbox = load_module("hubfleet_sandbox", settings["sandbox"])
-    for module in ("hubfleet_child", "hubfleet_prepared", "hubfleet_sandbox"):
-        sys.modules.pop(module, None)
+    ties.remember_what_is_asked()
     gc.disable()  # what is collected between imports leaves holes that later writes fill: shared pages become private
     failed = preload(FIRST)
-    rehearsed = rehearse(settings["rehearsal"], child, sandbox, ((), (), ()), None, ())
+    rehearsed = rehearse(settings["rehearsal"], child, sandbox, ties.Tied())
     needed = rehearsed or []
     known = trusted(needed, settings["distributions"])
     failed += preload(known)
     failed += preload(LATER)
-    tied = tied_to(os.environ["HOME"])
+    tied = ties.Tied.found()
+    begin = functools.partial(prepared.begin, settings["program"], settings["arguments"], tied)
     foreign = None if rehearsed is None else sorted(set(needed) - set(known) - set(sys.modules))
     files = prepared.configuration()
-    reason = why_not_prepared(settings, foreign, files, child, sandbox, tied, prepared)
+    audit = functools.partial(rehearse, settings["rehearsal"], child, sandbox, tied, begin, ties.left_over)
+    reason = why_not_prepared(foreign, files, audit)
 
     def pause() -> list[str]:
         gc.collect()
@@ -251,7 +237,7 @@ def main() -> None:
     if reason:
         pause()
         sys.exit(importlib.import_module("jupyterhub.singleuser").main())
-    prepared.begin(settings["program"], settings["arguments"], tied[1], pause)
+    begin(pause)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,17 @@ serves a certain person. `begin` runs the first half in the parent, with nobody'
 with the second half, by the same code of Jupyter Server, once its ``pause`` returns in a fork. What the first half of
 a plain start takes from its user is taken on then: arguments, directories, the event loop, JupyterHub's variables.
 
-Two guards keep this like a plain start. `audit` runs the whole in a fork that is thrown away, and looks for what is
-left of the first half's home. `configuration` tells whether this user would have read other files in the first half.
+Guards keep this like a plain start: the whole is run in a fork that is thrown away, which looks for what is left of
+nobody (`tied.left_over`); `configuration` tells whether this user would have read other files in the first half, and
+`Tied.reason` whether that looked at variables which are others for this user.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
-
-HOME = "/nonexistent/of-nobody"
-"""The home of the first half. Nothing in a fork may speak of it."""
 
 Files = dict[str, tuple[int, int]]
 
@@ -37,10 +34,10 @@ def configuration() -> Files:
     return found
 
 
-def begin(program: str, arguments: Sequence[str], defaults: Iterable[Any], pause: Callable[[], list[str]]) -> NoReturn:
+def begin(program: str, arguments: Sequence[str], tied: Any, pause: Callable[[], list[str]]) -> NoReturn:
     """Start the server; ``pause`` is called in the middle, and returns the whole command line in a fork.
 
-    ``defaults``: traits whose default is a place in the home; ``pause`` has given them the right one.
+    ``tied``: what is tied to nobody's environment (see ``tied.py``); ``pause`` has released it.
     """
     from jupyter_core.application import JupyterApp
     from jupyter_server.extension.manager import ExtensionManager
@@ -64,7 +61,7 @@ def begin(program: str, arguments: Sequence[str], defaults: Iterable[Any], pause
         command = pause()
         for (owner, name, _), own in zip(replaced, kept, strict=True):
             setattr(owner, name, own)
-        _take_on(app, held[0], defaults, command[1:], command[1 + len(arguments) :])
+        _take_on(app, held[0], tied, command[1:], command[1 + len(arguments) :])
 
     for owner, name, instead in replaced:
         setattr(owner, name, instead)
@@ -84,7 +81,7 @@ def _link(manager: Any, name: str, link: Callable[[Any, str], None]) -> None:
     link(manager, name)
 
 
-def _take_on(app: Any, hub: Any, defaults: Iterable[Any], command: list[str], own: list[str]) -> None:
+def _take_on(app: Any, hub: Any, tied: Any, command: list[str], own: list[str]) -> None:
     """What the first half of a plain start would have done for this user; ``own``: arguments for nobody else."""
     from jupyter_core import paths
     from traitlets.config import Config
@@ -96,9 +93,7 @@ def _take_on(app: Any, hub: Any, defaults: Iterable[Any], command: list[str], ow
         for name, directory in (("config_dir", paths.jupyter_config_dir), ("data_dir", paths.jupyter_data_dir)):
             if one.trait_has_value(name):
                 setattr(one, name, directory())
-        for trait in defaults:
-            if isinstance(one, trait.this_class) and getattr(one, trait.name).startswith(HOME):
-                setattr(one, trait.name, trait.default_value)
+        tied.renew(one)
     app.migrate_config()
     app.init_ioloop()
     given = Config()
@@ -118,26 +113,6 @@ def _take_on(app: Any, hub: Any, defaults: Iterable[Any], command: list[str], ow
         if one.config != app.config:
             app.update_config(one.config)
     app.extension_manager.link_all_extensions()
-
-
-def left_over() -> list[str]:
-    """Where something still speaks of the first half's home: the kinds of objects that hold it."""
-    found = {"a directory"} if os.path.lexists(HOME) else set()
-    home = HOME.encode()
-    for holder in gc.get_objects():
-        inside = gc.get_referents(holder)
-        while inside:
-            value = inside.pop()
-            if isinstance(value, (str, bytes)):
-                if value is not HOME and home in _bytes(value):
-                    found.add(f"{type(holder).__module__}.{type(holder).__qualname__}")
-            elif isinstance(value, (tuple, dict)) and not gc.is_tracked(value):  # of texts and numbers only
-                inside += gc.get_referents(value)
-    return sorted(found)
-
-
-def _bytes(value: str | bytes) -> bytes:
-    return value.encode(errors="replace") if isinstance(value, str) else value
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
