@@ -22,6 +22,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import platform
 import select
 import signal
 import socket
@@ -34,7 +35,7 @@ MESSAGE = 4096  # bytes, at most, of a request or an answer
 
 REHEARSAL_LIMIT_S = 60
 OWN = "hubfleet_singleuser"
-PARTS = ("child", "prepared", "tied")
+PARTS = ("child", "pages", "prepared", "tied")
 
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
 # Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
@@ -201,7 +202,7 @@ def main() -> None:
     control = socket.socket(fileno=settings["control"])
     sys.path[0] = os.path.dirname(settings["program"])
     here = os.path.dirname(os.path.abspath(__file__))
-    child, prepared, ties = (load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS)
+    child, pages, prepared, ties = (load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS)
     sandbox = load_module("hubfleet_sandbox", settings["sandbox"])
     ties.remember_what_is_asked()
     gc.disable()  # what is collected between imports leaves holes that later writes fill: shared pages become private
@@ -211,6 +212,7 @@ def main() -> None:
     known = trusted(needed, settings["distributions"])
     failed += preload(known)
     failed += preload(LATER)
+    _ = platform.uname().processor  # asks a program; from now on known, also in forks
     tied = ties.Tied.found()
     begin = functools.partial(prepared.begin, settings["program"], settings["arguments"], tied)
     foreign = None if rehearsed is None else sorted(set(needed) - set(known) - set(sys.modules))
@@ -219,8 +221,7 @@ def main() -> None:
     reason = why_not_prepared(foreign, files, audit)
 
     def pause() -> list[str]:
-        gc.collect()
-        gc.freeze()
+        pages.settle()
         threads = len(os.listdir("/proc/self/task"))
         about = {"rehearsed": len(needed), "threads": threads, "not_prepared": reason[:1000]}
         about["failed"] = [one[:200] for one in failed[:10]]

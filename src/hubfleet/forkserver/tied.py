@@ -34,7 +34,8 @@ class _Asked(os._Environ[str]):
     names: set[str] = set()  # noqa: RUF012 - os.environ's class is changed; its attributes are what they were
 
     def __getitem__(self, name: str) -> str:
-        self.names.add(name)
+        if isinstance(name, str):  # `subprocess` also tries what is none
+            self.names.add(name)
         return super().__getitem__(name)
 
 
