@@ -12,7 +12,7 @@ import sqlite3
 from typing import Any
 
 from nativeauthenticator.orm import UserInfo
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
 
 _MUST_LAST = "hubfleet: this transaction must outlive the machine"
@@ -30,6 +30,22 @@ class WriteAhead(sqlite3.Connection):
 
 OPTIONS = {"connect_args": {"check_same_thread": False, "factory": WriteAhead}}
 """For `JupyterHub.db_kwargs`. The first is JupyterHub's own, which is not added to what is given."""
+
+
+class KeptConnection(Session):
+    """A session that keeps its connection between transactions.
+
+    JupyterHub's takes one from a pool for each transaction and asks it whether it is alive: a connection to a database
+    on another machine may not be. This one is to a file. ``bind`` stays the pool's, for whoever wants another one.
+    """
+
+    _connection: Connection | None = None
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Connection:
+        """What SQLAlchemy asks for at the beginning of a transaction."""
+        if self._connection is None:
+            self._connection = super().get_bind(*args, **kwargs).engine.connect()
+        return self._connection
 
 
 @event.listens_for(Session, "after_flush")

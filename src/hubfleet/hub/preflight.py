@@ -120,6 +120,11 @@ def keep_copies(path: Path) -> None:
     threading.Thread(target=look, name="copies of the database", daemon=True).start()
 
 
+def command(config: Path) -> list[str]:
+    """The hub's command line."""
+    return [sys.executable, "-m", "hubfleet.hub.app", f"--config={config}"]
+
+
 def main() -> None:
     """Check, copy, become JupyterHub."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
@@ -133,9 +138,8 @@ def main() -> None:
     keep_copy(settings.layout.database)
     settings.layout.hub_socket.unlink(missing_ok=True)
     config = Path(__file__).with_name("jupyterhub_config.py")
-    program = str(Path(sys.executable).with_name("jupyterhub"))
     os.chdir(settings.layout.hub_dir)
-    os.execv(program, [program, f"--config={config}"])
+    os.execv(sys.executable, command(config))
 
 
 if __name__ == "__main__":

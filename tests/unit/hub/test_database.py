@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from jupyterhub import orm
 from nativeauthenticator.orm import UserInfo
-from sqlalchemy import text
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from hubfleet.hub.database import OPTIONS
+from hubfleet.hub.database import OPTIONS, KeptConnection
 from hubfleet.hub.preflight import check_database
 
 KILLED = """
 import os, signal, sys
 from jupyterhub import orm
-from hubfleet.hub.database import OPTIONS
+from hubfleet.hub.database import OPTIONS, KeptConnection
 session = orm.new_session_factory(sys.argv[1], **OPTIONS)()
 session.add(orm.User(name="made"))
 session.commit()
@@ -102,3 +103,22 @@ def test_without_a_log_sqlite_waits_for_the_disk_itself(path: Path, written: lis
     connection = OPTIONS["connect_args"]["factory"](":memory:")
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     connection.close()
+
+
+def test_the_kept_connection_outlives_a_change_that_fails(path: Path) -> None:
+    orm.new_session_factory(f"sqlite:///{path}", **OPTIONS)
+    session = KeptConnection(bind=create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.1}))
+    kept = session.connection()
+    session.commit()
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        session.add(orm.User(name="ada"))
+        with pytest.raises(OperationalError, match="locked"):
+            session.commit()
+        session.rollback()
+    session.add(orm.User(name="ada"))
+    session.commit()
+    assert session.connection() is kept
+    assert isinstance(session.bind, Engine)  # others ask it for connections of their own
+    assert [name for (name,) in other.execute("SELECT name FROM users")] == ["ada"]
+    other.close()
