@@ -5,12 +5,47 @@ Everything that JupyterHub notes, checks and tells stays. What is left out is wo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from jupyterhub.oauth.provider import JupyterHubOAuthServer, JupyterHubRequestValidator
+from jupyterhub.utils import hash_token
 from sqlalchemy.orm import sessionmaker
+from tornado.log import app_log
 
 from hubfleet.hub import database
+
+
+class OAuthServer(JupyterHubOAuthServer):
+    """Knows the servers that people log in to by way of the hub."""
+
+    def add_client(
+        self,
+        client_id: str,
+        client_secret: str,
+        redirect_uri: str,
+        allowed_scopes: Iterable[str] | None = None,
+        description: str = "",
+    ) -> orm.OAuthClient:
+        """Note a server, hashing its secret once; the caller commits, as JupyterHub does after each call.
+
+        Hashing again and again makes up for secrets that can be guessed. A server's is its random token, of which
+        JupyterHub itself keeps such a hash, among the tokens.
+        """
+        client = self.db.query(orm.OAuthClient).filter_by(identifier=client_id).one_or_none()
+        if client is None:
+            app_log.info("Creating oauth client %s", client_id)
+            client = orm.OAuthClient(identifier=client_id)
+            self.db.add(client)
+        else:
+            app_log.info("Updating oauth client %s", client_id)
+        client.secret = hash_token(client_secret, rounds=orm.APIToken.generated_rounds) if client_secret else ""
+        client.redirect_uri = redirect_uri
+        client.description = description or client_id
+        client.allowed_scopes = list(allowed_scopes or ())
+        return client
 
 
 class Hub(JupyterHub):
@@ -18,6 +53,7 @@ class Hub(JupyterHub):
 
     db: Any
     session_factory: Any
+    oauth_provider: Any
 
     def init_db(self) -> None:
         """As in JupyterHub, with a session of ours."""
@@ -25,6 +61,12 @@ class Hub(JupyterHub):
         self.db.close()
         self.session_factory = sessionmaker(class_=database.KeptConnection, **self.session_factory.kw)
         self.db = self.session_factory()
+
+    def init_oauth(self) -> None:
+        """As in JupyterHub, with a server of ours."""
+        super().init_oauth()
+        validator = JupyterHubRequestValidator(self.db, require_pkce=self.oauth_require_pkce)
+        self.oauth_provider = OAuthServer(self.db, validator, token_expires_in=self.oauth_token_expires_in)
 
 
 if __name__ == "__main__":

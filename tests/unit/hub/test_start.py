@@ -20,6 +20,7 @@ from typing import IO, Any
 import aiohttp
 import pytest
 from aiohttp import web
+from jupyterhub.utils import compare_token
 
 from hubfleet.hub import preflight
 from hubfleet.hub.configure import unix_url
@@ -218,3 +219,23 @@ def test_what_is_noted_is_there_for_others(seen: Seen) -> None:
 def test_no_transaction_begins_with_a_question(seen: Seen) -> None:
     assert statements(seen, "UPDATE") != []
     assert statements(seen, "SELECT 1") == []
+
+
+def test_a_server_s_secret_is_its_random_token_and_hashed_as_such(seen: Seen) -> None:
+    [secret] = [client["secret"] for client in seen.tables["oauth_clients"] if client["secret"]]
+    [token] = [token["hashed"] for token in seen.tables["api_tokens"] if token["note"].startswith("Server at")]
+    for hashed in (secret, token):
+        assert hashed.startswith("sha512:1:")
+        assert compare_token(hashed, seen.token)
+        assert not compare_token(hashed, seen.token[::-1])
+        assert seen.token not in hashed
+
+
+def test_a_server_is_noted_and_linked_to_its_user_in_one_step(seen: Seen) -> None:
+    begin, end = (
+        next(number for number, note in enumerate(seen.notes) if note.startswith(f"sql {beginning}"))
+        for beginning in ("INSERT INTO oauth_clients", "UPDATE spawners SET oauth_client_id")
+    )
+    assert "commit" not in seen.notes[begin:end]
+    [spawner], clients = seen.tables["spawners"], seen.tables["oauth_clients"]
+    assert spawner["oauth_client_id"] in {client["identifier"] for client in clients}
