@@ -55,6 +55,12 @@ class Hub(JupyterHub):
     session_factory: Any
     oauth_provider: Any
 
+    def get_default_logging_config(self) -> Any:
+        """Give the logger the level of the one handler it has: a record below is made only to be thrown away."""
+        config = super().get_default_logging_config()
+        config["loggers"][type(self).__name__]["level"] = config["handlers"]["console"]["level"]
+        return config
+
     def init_db(self) -> None:
         """As in JupyterHub, with a session of ours."""
         super().init_db()

@@ -239,3 +239,8 @@ def test_a_server_is_noted_and_linked_to_its_user_in_one_step(seen: Seen) -> Non
     assert "commit" not in seen.notes[begin:end]
     [spawner], clients = seen.tables["spawners"], seen.tables["oauth_clients"]
     assert spawner["oauth_client_id"] in {client["identifier"] for client in clients}
+
+
+def test_no_record_is_made_that_the_log_does_not_have(seen: Seen) -> None:
+    assert "record INFO" in seen.notes
+    assert "record DEBUG" not in seen.notes
