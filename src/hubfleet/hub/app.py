@@ -15,7 +15,7 @@ from jupyterhub.utils import hash_token
 from sqlalchemy.orm import sessionmaker
 from tornado.log import app_log
 
-from hubfleet.hub import database
+from hubfleet.hub import database, handlers
 
 
 class OAuthServer(JupyterHubOAuthServer):
@@ -54,6 +54,7 @@ class Hub(JupyterHub):
     db: Any
     session_factory: Any
     oauth_provider: Any
+    handlers: Any
 
     def get_default_logging_config(self) -> Any:
         """Give the logger the level of the one handler it has: a record below is made only to be thrown away."""
@@ -73,6 +74,11 @@ class Hub(JupyterHub):
         super().init_oauth()
         validator = JupyterHubRequestValidator(self.db, require_pkce=self.oauth_require_pkce)
         self.oauth_provider = OAuthServer(self.db, validator, token_expires_in=self.oauth_token_expires_in)
+
+    def init_handlers(self) -> None:
+        """As in JupyterHub, with ours before its own: the first one at an address answers."""
+        super().init_handlers()
+        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, handlers.HANDLERS)
 
 
 if __name__ == "__main__":

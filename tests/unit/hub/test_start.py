@@ -244,3 +244,8 @@ def test_a_server_is_noted_and_linked_to_its_user_in_one_step(seen: Seen) -> Non
 def test_no_record_is_made_that_the_log_does_not_have(seen: Seen) -> None:
     assert "record INFO" in seen.notes
     assert "record DEBUG" not in seen.notes
+
+
+def test_who_asks_about_oneself_is_looked_up_once(seen: Seen) -> None:
+    assert statements(seen, "SELECT", " FROM api_tokens", "api_tokens.prefix = ?") != []  # by the token
+    assert statements(seen, "SELECT", " FROM users", "users.name = ?") == []
