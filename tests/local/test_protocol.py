@@ -6,6 +6,7 @@ import os
 import secrets
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timezone
 
 import nbformat
 import pytest
@@ -54,6 +55,20 @@ def test_who_waits_for_a_start_is_told_how_far_it_is(hub: RunningHub) -> None:
     assert [event["progress"] for event in events] == sorted(event["progress"] for event in events)
     assert events[-1]["ready"]
     wanda.stop()
+
+
+def test_a_server_that_has_come_up_leaves_it_to_the_hub_to_note_that(hub: RunningHub) -> None:
+    vera = hub.person("vera")
+    begun = datetime.now(timezone.utc)
+    assert vera.start()[-1]["ready"]
+    noted = datetime.fromisoformat(vera.servers()[""]["last_activity"].replace("Z", "+00:00"))
+    assert begun < noted < datetime.now(timezone.utc)
+    # By this answer it has asked the hub who knocks, and would have reported before.
+    assert vera.jupyter("GET", "/api/contents").status_code == 200
+    asked = [line for line in (hub.logs / "hub.log").read_text().splitlines() if "vera@" in line]
+    assert [line for line in asked if "GET /hub/api/users/vera/server/progress" in line] != []
+    assert [line for line in asked if "/activity" in line] == []
+    vera.stop()
 
 
 def test_up_tells_how_to_log_in_and_where_things_are_once(hub: RunningHub) -> None:

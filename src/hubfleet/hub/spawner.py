@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 from jupyterhub.spawner import Spawner, SpawnException
-from jupyterhub.utils import url_escape_path, url_path_join
+from jupyterhub.utils import url_escape_path, url_path_join, utcnow
 from traitlets import Unicode
 
 READOPT_LIMIT_S = 1800
@@ -107,6 +107,9 @@ class LauncherSpawner(Spawner):
             raise ServerStartFailed(f"Your server could not be started: {answer['error']}", self)
         self._launched = True
         self._idle_limit = answer["stop_after_idle"]
+        # It has been waiting for its turn, perhaps for long, and is idle from now on. Its own first report of activity
+        # is an interval away.
+        self.user.last_activity = self.orm_spawner.last_activity = utcnow(with_tz=False)
         return str(answer["url"])
 
     async def _start(self, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
 
     look_when_asked()
     _tell_when_up(server)
+    _spare_the_first_report(server)
 
     def look() -> None:
         if busy(server):
@@ -58,6 +59,19 @@ def _load_jupyter_server_extension(server: Any) -> None:
     callback = PeriodicCallback(look, LOOK_EVERY_S * 1000)
     callback.start()
     server.web_app.settings["hubfleet_activity"] = callback  # keeps it from being collected
+
+
+def _spare_the_first_report(server: Any) -> None:
+    """Have JupyterHub's extension report activity from now on: the hub notes by itself that the server is up.
+
+    A class that starts would make as many reports at once. The next one is as ever an interval away, give or take.
+    Called before JupyterHub's extension is loaded, whose name comes later; if it does not know the attribute any
+    more, it reports once more than it has to.
+    """
+    for apps in server.extension_manager.extension_apps.values():
+        for app in apps:
+            if hasattr(app, "hub_activity_interval"):
+                app._last_activity_sent = datetime.now(timezone.utc)
 
 
 def _tell_when_up(server: Any) -> None:

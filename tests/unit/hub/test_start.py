@@ -249,3 +249,11 @@ def test_no_record_is_made_that_the_log_does_not_have(seen: Seen) -> None:
 def test_who_asks_about_oneself_is_looked_up_once(seen: Seen) -> None:
     assert statements(seen, "SELECT", " FROM api_tokens", "api_tokens.prefix = ?") != []  # by the token
     assert statements(seen, "SELECT", " FROM users", "users.name = ?") == []
+
+
+def test_a_server_is_idle_from_the_moment_it_is_up(seen: Seen) -> None:
+    [spawner], [user] = seen.tables["spawners"], seen.tables["users"]
+    assert seen.answered is not None
+    assert datetime.fromisoformat(spawner["started"]) < seen.answered
+    assert datetime.fromisoformat(spawner["last_activity"]) >= seen.answered
+    assert datetime.fromisoformat(user["last_activity"]) >= seen.answered
