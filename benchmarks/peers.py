@@ -168,14 +168,16 @@ def _our_target(layout: Layout, port: int) -> Target:
 
 
 def _our_parts(layout: Layout) -> dict[str, int]:
-    """Hub, proxy, launcher, and the parent of the servers, which the launcher starts when it comes up."""
+    """Hub, proxy, launcher, and the parents of servers and kernels, which the launcher starts when it comes up."""
     status = SupervisorStatus.read(layout.supervisor_dir)
     if status is None:
         raise SystemExit(f"the hub's supervisor has ended; its logs are in {layout.logs}")
     parts = {name: entry.pid for name, entry in status.processes.items() if entry.pid}
     for child in psutil.Process(parts["launcher"]).children():
-        if any("forkserver" in argument for argument in child.cmdline()):
+        if any(argument.endswith("forkserver/parent.py") for argument in child.cmdline()):
             parts["fork server"] = child.pid
+        elif "hubfleet-kernels" in child.cmdline() or any("forkserver" in argument for argument in child.cmdline()):
+            parts["parent of kernels"] = child.pid
     return parts
 
 

@@ -59,8 +59,8 @@ def interpreter():
         "switch": sys.getswitchinterval(),
         "hooks": [_shown(hook) for hook in (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook)],
         "main": sorted(set(vars(main)) - {"re", "sys", "main"}),
-        "main_file": main.__file__,
-        "main_spec": repr(main.__spec__),
+        "main_file": getattr(main, "__file__", None),
+        "main_spec": repr(getattr(main, "__spec__", None)),
         "gc": [gc.isenabled(), gc.get_threshold(), gc.get_debug()],
         "dont_write_bytecode": sys.dont_write_bytecode,
         "user_site": [
@@ -307,6 +307,7 @@ def application(server):
         "class_defaults": _defaults(),
         "hub_auth": _traits(server.identity_provider.hub_auth),
         "singleton": type(server).initialized(),
+        "notebook_schemas": sorted(map(str, __import__("nbformat.validator").validator.validators)),
         "looked_for_language_servers": server.language_server_manager._ready,
         "config": json.loads(json.dumps(server.config, default=repr, sort_keys=True)),
         "loaded_config_files": list(server.loaded_config_files),

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from compare import Difference, differences, flat, machines
 from forked import home, is_forked, launcher_log, log, own_extension, probed, start, the_parent, why_not_prepared
 from harness import Person, RunningHub, await_that
 
 import needs
 
 pytestmark = needs.root()
-
-Difference = Callable[[Any, Any], bool]
 
 
 def _more(fast: Any, plain: Any) -> bool:
@@ -25,12 +22,16 @@ def _more(fast: Any, plain: Any) -> bool:
 
 
 def _only_ready(fast: list[str], plain: list[str]) -> bool:
-    """One variable's value differs: which descriptor says that the server is up."""
-    return all(line.startswith("HUBFLEET_READY=") for line in set(fast) ^ set(plain))
+    """Variables differ that are gone when the server is up: which descriptors lead to the launcher and the starter."""
+    return all(line.startswith(("HUBFLEET_READY=", "HUBFLEET_KERNELS=")) for line in set(fast) ^ set(plain))
 
 
 def _ready_descriptor(fast: list[int], plain: list[int]) -> bool:
     return fast[:3] == plain[:3] == [0, 1, 2] and len(fast) == len(plain)
+
+
+def _one_more_socket(fast: list[str], plain: list[str]) -> bool:
+    return sorted(fast) == sorted([*plain, "socket"])
 
 
 def _same_kinds(fast: list[str], plain: list[str]) -> bool:
@@ -54,9 +55,15 @@ ALLOWED: dict[str, tuple[str, Difference]] = {
         "an empty section",
         lambda fast, plain: (fast, plain) == ({}, None),
     ),
-    # how a server says that it is up
-    r"/process/environ": ("the number of a descriptor", _only_ready),
+    r"/application/notebook_schemas": ("they are made beforehand", _more),
+    # how a server says that it is up, and reaches its starter of kernels
+    r"/process/environ": ("numbers of descriptors", _only_ready),
     r"/process/os_environ/HUBFLEET_READY": ("the number of a descriptor", lambda fast, plain: fast == "3"),
+    r"early/process/os_environ/HUBFLEET_KERNELS": (
+        "the number of a descriptor",
+        lambda fast, plain: (fast, plain) == ("4", None),
+    ),
+    r"early/process/descriptors": ("one to the starter", _one_more_socket),
     r"late/process/descriptors": ("a server has pipes to programs that it asks something", _same_kinds),
     r"(early|without packages)/process/inheritable": ("the number of a descriptor", _ready_descriptor),
 }
@@ -85,37 +92,6 @@ def normal(found: dict[str, Any], token: str) -> dict[str, Any]:
     if "application" in known:
         known["application"].pop("cookie_secret")
     return known
-
-
-def machines(kind: str) -> str:
-    """The namespace of this kind in which the machine's own processes are."""
-    return os.readlink(f"/proc/self/ns/{kind}")
-
-
-def flat(found: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(found, dict) and found:
-        for key, value in found.items():
-            yield from flat(value, f"{path}/{key}")
-    else:
-        yield path, found
-
-
-def differences(fast: dict[str, Any], plain: dict[str, Any], when: str) -> list[str]:
-    """The differences that nothing allows, as text."""
-    one, other = dict(flat(fast)), dict(flat(plain))
-    found = []
-    for path in sorted(one.keys() | other.keys()):
-        a, b = one.get(path), other.get(path)
-        rules = [rule for pattern, (_, rule) in ALLOWED.items() if re.search(f"{pattern}$", when + path)]
-        if a != b and not any(rule(a, b) for rule in rules):
-            found.append(f"{path}\n  forked {_short(a, b)}\n  plain  {_short(b, a)}")
-    return found
-
-
-def _short(value: Any, other: Any) -> str:
-    if isinstance(value, list) and isinstance(other, list) and (own := [one for one in value if one not in other]):
-        return f"has {own}"[:600]
-    return str(value)[:600]
 
 
 Probes = dict[str, dict[str, Any]]
@@ -150,7 +126,7 @@ def test_a_forked_server_is_like_a_plain_one(probes: Probes, when: str) -> None:
         found = probes[f"{kind} {when}"]
         known[kind] = normal(found, found["process"]["os_environ"]["JUPYTERHUB_API_TOKEN"])
         assert len(dict(flat(known[kind]))) > 150
-    found = differences(known["fast"], known["plain"], when)
+    found = differences(known["fast"], known["plain"], when, ALLOWED)
     assert not found, "\n".join(found)
 
 
@@ -175,6 +151,15 @@ def test_a_server_is_what_it_says_it_is(probes: Probes) -> None:
     # Cookies belong to this path: with any other, a browser would send them to other people's servers too.
     assert application["hub_auth"]["base_url"] == "'/user/ada/'"
     assert len(application["class_defaults"]) > 300
+
+
+def test_notebooks_schemas_are_there_when_a_server_starts(hub: RunningHub) -> None:
+    for kind in ("fast", "plain"):
+        ned = hub.person(f"ned{kind}")
+        start(ned, kind)
+        made = probed(ned)["application"]["notebook_schemas"]
+        assert ("('fastjsonschema', 4, 5, False)" in made) == (kind == "fast")
+        ned.stop()
 
 
 def test_an_extension_of_ones_own_is_loaded(ada: Person) -> None:
@@ -235,7 +220,7 @@ def test_how_a_forked_server_ends_is_known(hub: RunningHub) -> None:
         assert is_forked(start(eve), the_parent(hub))
         if end.startswith("SIG"):
             kernel = eve.kernel()
-            kernel.send(f"import os, signal; os.kill(os.getppid(), signal.{end})")
+            kernel.send(f"import os, signal; os.kill(int(os.environ['JPY_PARENT_PID']), signal.{end})")
         else:
             eve.jupyter("POST", end)
         await_that(told, lambda before=before, told=told: told in launcher_log(hub)[len(before) :])  # type: ignore[misc]

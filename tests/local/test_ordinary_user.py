@@ -107,9 +107,12 @@ def test_a_person_signs_up_starts_computes_and_stops(hub: RunningHub, account: s
     assert home == str(hub.state / "homes" / "ada")
     kernel.run("open('kept.txt', 'w').write('kept')")
     pid = int(kernel.run("print(os.getpid())"))
+    starter = int(kernel.run("print(os.getppid())"))
+    assert Path(f"/proc/{starter}/cmdline").read_bytes() == b"hubfleet-kernels\0"
     assert [entry["user"] for entry in hub.status()["servers"]] == ["ada"]
     ada.stop()
     await_that("its kernel is gone", lambda: not Path(f"/proc/{pid}").exists())
+    await_that("and what that was forked from", lambda: not Path(f"/proc/{starter}").exists())
     assert hub.status()["servers"] == []
     assert (hub.state / "homes" / "ada" / "kept.txt").read_text() == "kept"
 
@@ -195,5 +198,5 @@ def test_a_load_test_works_and_leaves_nothing(hub: RunningHub) -> None:
     assert data["failed"] == 0
     [footprint] = data["machine"]["people"].values()
     assert 10e6 < footprint["pss"] < 1e9
-    assert footprint["processes"] == 2, "one server and one kernel, though all processes have the same user id"
+    assert footprint["processes"] == 3, "a server, its starter of kernels, a kernel: though all have the same user id"
     assert not list((hub.state / "homes").glob("loadtest-*"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -19,12 +20,12 @@ import sys
 import sysconfig
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 4, 15, 35, 14
 
-READY = 3
+READY, KERNELS = 3, 4
 DONE = "done"  # the last line of what a rehearsal tells
 COMMAND_NAME = 15  # characters the kernel keeps of a program's name
 
@@ -45,32 +46,34 @@ class _Map(ctypes.Structure):
     )
 
 
-def take_on(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: Any) -> None:
+def take_on(spec: dict[str, Any], descriptors: Sequence[int], sandbox: Any, tied: Any) -> None:
     """Become everything that the specification says (see ``sandbox.py``), up to its program's first line.
 
+    ``descriptors``: for its output, for READY, and for KERNELS where it has a starter of kernels (see ``starter.py``).
     ``tied``: what is tied to the parent's environment, see ``tied.py``. Makes a plain start if only that will do.
     """
     os.setsid()
-    _descriptors(output, ready)
+    output, *others = descriptors
+    keep_only(os.open(os.devnull, os.O_RDONLY), output, output, *others)
     try:
         environment = sandbox.confine(spec)
     except (OSError, KeyError) as error:
         sys.stderr.write(f"could not set up the sandbox: {error}\n")
         sys.exit(126)
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after an exec: /proc/self is the user's own
-    _signals()
+    signals()
     environment["HUBFLEET_READY"] = str(READY)
+    if len(others) > 1:
+        environment["HUBFLEET_KERNELS"] = str(KERNELS)
     reason = tied.reason(environment)
     tied.release(environment)
-    reason = reason or _reason_for_plain_start()
+    reason = reason or reason_for_plain_start()
     if reason:
         start_plainly(spec["argv"], reason)
-    time.tzset()
-    sysconfig.get_config_vars()["userbase"] = site.getuserbase()
-    tied.reload()
-    _show_as([sys.executable, *spec["argv"]], environment)
-    _reseed()
-    gc.enable()
+    if len(others) > 1:
+        os.set_inheritable(KERNELS, False)
+    settle(tied)
+    show_as([sys.executable, *spec["argv"]], environment, os.path.basename(spec["argv"][0]))
     sys.argv = list(spec["argv"])
     sys.orig_argv = [sys.executable, *spec["argv"]]
     main = types.ModuleType("__main__")
@@ -78,11 +81,22 @@ def take_on(spec: dict[str, Any], output: int, ready: int, sandbox: Any, tied: A
     sys.modules["__main__"] = main
 
 
+def settle(tied: Any) -> None:
+    """Give all that was loaded the values that it would have in this environment, which ``tied`` was released to."""
+    time.tzset()
+    sysconfig.get_config_vars()["userbase"] = site.getuserbase()
+    tied.reload()
+    _reseed()
+    gc.enable()
+
+
 def start_plainly(command: list[str], reason: str) -> NoReturn:
     """Forget what is loaded and run the program."""
     # Begins as the launcher's line about this start does, so that nobody takes it for the server's own words.
     sys.stderr.write(f"--- server started plainly: {reason}\n")
     sys.stderr.flush()
+    if "HUBFLEET_KERNELS" in os.environ:
+        os.set_inheritable(KERNELS, True)
     os.execve(command[0], command, dict(os.environ))
 
 
@@ -115,7 +129,7 @@ def rehearse(
             os._exit(0)
 
     def nobody() -> list[str]:
-        take_on(spec, os.dup(2), findings, sandbox, tied)
+        take_on(spec, [os.dup(2), findings], sandbox, tied)
         return sys.argv
 
     JupyterHubSingleUser.check_hub_version = no_hub
@@ -127,14 +141,15 @@ def rehearse(
     os._exit(1)
 
 
-def _descriptors(output: int, ready: int) -> None:
-    """Input from nowhere, output to the log, READY to say that the server is up, and nothing else open."""
-    for number, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output), (READY, ready)):
-        os.dup2(descriptor, number)
-    os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
+def keep_only(*descriptors: int) -> None:
+    """Have these open as 0, 1, 2 and so on, and nothing else."""
+    above = len(descriptors)
+    for number, moved in enumerate([fcntl.fcntl(one, fcntl.F_DUPFD, above) for one in descriptors]):
+        os.dup2(moved, number)
+    os.closerange(above, os.sysconf("SC_OPEN_MAX"))
 
 
-def _signals() -> None:
+def signals() -> None:
     """What the interpreter sets at its start."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
@@ -142,7 +157,7 @@ def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _reason_for_plain_start() -> str:
+def reason_for_plain_start() -> str:
     """What the user has installed that would have acted before, or been found instead of, what is loaded; or nothing.
 
     Their own packages are looked for where ``pip install --user`` puts them: after the environment's, before those of
@@ -183,9 +198,9 @@ def _reseed() -> None:
         numpy.random.seed()
 
 
-def _show_as(argv: list[str], environment: dict[str, str]) -> None:
-    """Let `ps` and /proc tell this program's arguments and environment, where the kernel allows it."""
-    _libc.prctl(PR_SET_NAME, os.path.basename(argv[1]).encode()[:COMMAND_NAME], 0, 0, 0)
+def show_as(argv: list[str], environment: dict[str, str], name: str) -> None:
+    """Let `ps` and /proc tell this program's arguments, environment and name, where the kernel allows it."""
+    _libc.prctl(PR_SET_NAME, name.encode()[:COMMAND_NAME], 0, 0, 0)
     arguments = b"".join(argument.encode() + b"\0" for argument in argv)
     variables = b"".join(f"{name}={value}".encode() + b"\0" for name, value in environment.items())
     buffer = ctypes.create_string_buffer(arguments + variables)
@@ -202,3 +217,10 @@ def _show_as(argv: list[str], environment: dict[str, str]) -> None:
     )  # fmt: skip
     if _libc.prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.byref(layout), ctypes.sizeof(layout), 0) == 0:
         _kept.append(buffer)
+
+
+def show_value(variable: str, value: bytes) -> None:
+    """Change a variable's value in what `show_as` shows. There has to be room for it; costs less memory than that."""
+    if _kept:
+        begin = _kept[-1].raw.index(f"{variable}=".encode()) + len(variable) + 1
+        _kept[-1][begin : begin + len(value)] = value

@@ -24,12 +24,25 @@ GROWTH = 2.0  # a parent that has become that many times larger is replaced
 
 
 class ForkServer:
-    """One parent of servers, replaced when it dies or grows."""
+    """One parent of servers, or of starters of kernels, replaced when it dies or grows.
 
-    def __init__(self, python: Path, output: Path, growth: float = GROWTH) -> None:
+    ``program``: its file. ``name`` and ``what``: how the log calls it and its children.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        output: Path,
+        growth: float = GROWTH,
+        *,
+        program: str = parent.__file__,
+        name: str = "the fork server",
+        what: str = "servers",
+    ) -> None:
         self._python = python
         self._growth = growth
         self._output = output
+        self._program, self._name, self._what = program, name, what
         self._settings: Mapping[str, Any] = {}
         self._control: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -57,8 +70,11 @@ class ForkServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping
 
-    async def spawn(self, spec: Mapping[str, Any], output: int, ready: int) -> int | None:
-        """Have a server forked; returns its process id, or None where only a plain start will do just now."""
+    async def spawn(self, spec: Mapping[str, Any], *descriptors: int) -> int | None:
+        """Have a child forked that gets these descriptors (see ``parent.py`` and ``kernels.py``).
+
+        Returns its process id, or None where only a plain start will do just now.
+        """
         if self._process is None:
             return None
         try:
@@ -73,7 +89,7 @@ class ForkServer:
         reading, writing = os.pipe()
         try:
             try:
-                socket.send_fds(self._control, [json.dumps({"id": number}).encode()], [reading, output, ready])
+                socket.send_fds(self._control, [json.dumps({"id": number}).encode()], [reading, *descriptors])
             finally:
                 os.close(reading)
             pid = await asyncio.wait_for(self._answers[number], ANSWER_LIMIT_S)
@@ -81,7 +97,8 @@ class ForkServer:
             await asyncio.to_thread(_write, writing, json.dumps(spec))
             return pid
         except (OSError, asyncio.TimeoutError) as error:
-            log.warning("the fork server does not answer (%s); this server is started plainly", str(error) or "in time")
+            why = str(error) or "in time"
+            log.warning("%s does not answer (%s); %s are started plainly for now", self._name, why, self._what)
             self._give_up()
             return None
         finally:
@@ -108,7 +125,8 @@ class ForkServer:
                 await self._one_life()
                 if asyncio.get_running_loop().time() - started > AGAIN_MOST_S:
                     pause = AGAIN_S
-                log.warning("the fork server has ended; servers are started plainly for now, next try in %.0f s", pause)
+                about = (self._name, self._what, pause)
+                log.warning("%s has ended; %s are started plainly for now, next try in %.0f s", *about)
                 await asyncio.sleep(pause)
                 pause = min(AGAIN_MOST_S, pause * 2)
         finally:
@@ -123,7 +141,7 @@ class ForkServer:
             output = os.open(self._output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(str(self._python), parent.__file__, settings),
+                    *(str(self._python), self._program, settings),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -135,7 +153,7 @@ class ForkServer:
             finally:
                 os.close(output)
         except OSError as error:
-            log.warning("the fork server cannot be started: %s", error)
+            log.warning("%s cannot be started: %s", self._name, error)
             ours.close()
             return
         finally:
@@ -163,7 +181,7 @@ class ForkServer:
     def _heard(self, said: Mapping[str, Any]) -> None:
         if "ready" in said:
             if said["threads"] != 1:
-                log.warning("the fork server has %d threads and is not used: a fork would lose them", said["threads"])
+                log.warning("%s has %d threads and is not used: a fork would lose them", self._name, said["threads"])
                 return
             for failure in said["failed"]:
                 log.info("not loaded beforehand: %s", failure)
@@ -171,14 +189,14 @@ class ForkServer:
             self._ready.set()
             if said["not_prepared"]:
                 log.info("servers are not prepared up to the middle of their start: %s", said["not_prepared"])
-            about = (self._first_size / 1e6, said["rehearsed"])
-            log.info("the fork server is ready (%.0f MB, %d modules rehearsed)", *about)
+            about = (self._name, self._first_size / 1e6, said["rehearsed"])
+            log.info("%s is ready (%.0f MB, %d modules rehearsed)", *about)
         elif "pid" in said:
             self._ends[said["pid"]] = asyncio.get_running_loop().create_future()
             if said["id"] in self._answers:
                 self._answers[said["id"]].set_result(said["pid"])
             if self._size() > self._growth * self._first_size and all(one.done() for one in self._answers.values()):
-                log.warning("the fork server has grown too large and is replaced")
+                log.warning("%s has grown too large and is replaced", self._name)
                 self._give_up()
         elif said["ended"] in self._ends:
             self._ends[said["ended"]].set_result(said["code"])

@@ -1,9 +1,10 @@
 """The parent of users' servers: ``python parent.py <settings as JSON>``, started by the launcher.
 
 It runs in the users' environment, imports what a server imports, and then waits. A request is one message on an
-inherited socket with three descriptors: one to read the server's specification from, one for its output, one on which
-it says that it is up. The specification holds a user's token, so only the child reads it. The launcher writes it once
-it knows the child: one whose request was given up reads nothing, and ends.
+inherited socket with descriptors: one to read the server's specification from, one for its output, one on which it says
+that it is up, and one that leads to its starter of kernels (see ``starter.py``). The specification holds a user's
+token, so only the child reads it. The launcher writes it once it knows the child: one whose request was given up reads
+nothing, and ends.
 
 The parent answers ``{"id", "pid"}`` to each request, and tells ``{"ended", "code"}`` of each child that ends, as
 `subprocess` counts codes. When the launcher closes the socket, it ends; its children go on without it.
@@ -32,6 +33,7 @@ from typing import Any, NoReturn
 
 PR_SET_DUMPABLE = 4
 MESSAGE = 4096  # bytes, at most, of a request or an answer
+MOST = 4  # descriptors of a request
 
 REHEARSAL_LIMIT_S = 60
 OWN = "hubfleet_singleuser"
@@ -40,6 +42,8 @@ PARTS = ("child", "pages", "prepared", "tied")
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
 # Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
 LATER = (
+    "anyio._backends._asyncio",
+    "ipykernel.kernelspec",
     "jupyter_client.asynchronous",
     "jupyter_client.provisioning.local_provisioner",
     "jupyter_server.services.kernels.connection.channels",
@@ -50,6 +54,8 @@ LATER = (
     "zmq.asyncio",
     "zmq.eventloop.zmqstream",
 )
+
+NOTEBOOKS = (5, 4, 2)  # minor versions of notebooks' format 4 that are about
 
 
 def load_module(name: str, path: str) -> Any:
@@ -75,6 +81,22 @@ def preload(modules: Iterable[str]) -> list[str]:
         except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
             failed.append(f"{name}: {type(error).__name__}: {error}")
     return failed
+
+
+def compile_schemas() -> list[str]:
+    """Make what checks a notebook when it is opened or saved; returns what failed.
+
+    nbformat makes it when it is first needed, and keeps it. It is several times as large as all else that a server
+    makes for a notebook.
+    """
+    try:
+        from nbformat.validator import get_validator
+
+        for minor in NOTEBOOKS:
+            get_validator(4, minor)  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
+        return [f"the schema of notebooks: {type(error).__name__}: {error}"]
+    return []
 
 
 def rehearse(spec: dict[str, Any], child: Any, *how: Any) -> list[str] | None:
@@ -109,17 +131,20 @@ class Parent:
     """Forks a child for each request; in the child, `serve` returns the specification to follow.
 
     ``fresh``: whether what was prepared is still as it would be prepared now. If not, the parent ends: there will be
-    another.
+    another. ``fork``: how to fork.
     """
 
-    def __init__(self, control: socket.socket, fresh: Callable[[], bool] | None) -> None:
+    def __init__(
+        self, control: socket.socket, fresh: Callable[[], bool] | None, fork: Callable[[], int] = os.fork
+    ) -> None:
         self._control = control
         self._fresh = fresh
+        self._divide = fork
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._children: set[int] = set()
 
-    def serve(self) -> tuple[dict[str, Any], int, int]:
-        """Answer requests. Returns in a child only: its specification, its output, and where to say that it is up."""
+    def serve(self) -> tuple[dict[str, Any], list[int]]:
+        """Answer requests. Returns in a child only: its specification, and the other descriptors of the request."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         while True:
@@ -128,15 +153,15 @@ class Parent:
                 os.read(self._woken, MESSAGE)
                 self._reap()
             if self._control.fileno() in ready:
-                message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE, 3)
+                message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE, MOST)
                 if not message or (self._fresh and not self._fresh()):
                     self._end()
                 if self._fork(json.loads(message), descriptors):
-                    return self._read(descriptors[0]), descriptors[1], descriptors[2]
+                    return self._read(descriptors[0]), descriptors[1:]
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> bool:
         """Whether this is the child."""
-        pid = os.fork()
+        pid = self._divide()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -212,6 +237,7 @@ def main() -> None:
     known = trusted(needed, settings["distributions"])
     failed += preload(known)
     failed += preload(LATER)
+    failed += compile_schemas()
     _ = platform.uname().processor  # asks a program; from now on known, also in forks
     tied = ties.Tied.found()
     begin = functools.partial(prepared.begin, settings["program"], settings["arguments"], tied)
@@ -227,12 +253,12 @@ def main() -> None:
         about["failed"] = [one[:200] for one in failed[:10]]
         control.send(json.dumps({"ready": True, **about}).encode())
         fresh = None if reason else lambda: prepared.configuration() == files
-        spec, output, ready = Parent(control, fresh).serve()
-        child.take_on(spec, output, ready, sandbox, tied)
+        spec, descriptors = Parent(control, fresh).serve()
+        child.take_on(spec, descriptors, sandbox, tied)
         command: list[str] = spec["argv"]
-        own = set() if reason else prepared.configuration().items() ^ files.items()
-        if own:
-            child.start_plainly(command, f"{', '.join(sorted({name for name, _ in own}))} configures it")
+        theirs = set() if reason else prepared.configuration().items() ^ files.items()
+        if theirs:
+            child.start_plainly(command, f"{', '.join(sorted({name for name, _ in theirs}))} configures it")
         return command
 
     if reason:

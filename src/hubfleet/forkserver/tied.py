@@ -70,7 +70,7 @@ class Tied:
 
     def reason(self, environment: Mapping[str, str]) -> str:
         """Why a process with this environment cannot be a fork; nothing if it can."""
-        known = {name: os.environ.get(name) for name in _Asked.names - NOBODYS.keys()}
+        known = {name: os.environ.get(name) for name in asked() - NOBODYS.keys()}
         other = sorted(name for name, value in known.items() if environment.get(name) != value)
         return f"{', '.join(other)} in its environment" if other else ""
 
@@ -80,13 +80,7 @@ class Tied:
         os.environ.clear()
         os.environ.update(environment)
         for trait in self.traits:
-            trait.default_value = owned(trait.default_value)
-            classes = [trait.this_class]
-            while classes:
-                one = classes.pop()
-                classes += one.__subclasses__()
-                if trait.name in one._static_immutable_initial_values:  # traitlets' copy of it
-                    one._static_immutable_initial_values[trait.name] = trait.default_value
+            give_default(trait, owned(trait.default_value))
         for copy in self.copies:
             copy.clear()
             copy.update(environment)
@@ -101,6 +95,22 @@ class Tied:
         """Load the modules again, in place: whoever has imported from one gets the new values too."""
         for name in self.modules:
             importlib.reload(sys.modules[name])
+
+
+def asked() -> set[str]:
+    """The variables that were looked at."""
+    return set(_Asked.names)
+
+
+def give_default(trait: Any, value: Any) -> None:
+    """Give a trait of a class another default."""
+    trait.default_value = value
+    classes = [trait.this_class]
+    while classes:
+        one = classes.pop()
+        classes += one.__subclasses__()
+        if trait.name in one._static_immutable_initial_values:  # traitlets' copy of it
+            one._static_immutable_initial_values[trait.name] = value
 
 
 def of_nobody(value: Any) -> bool:

@@ -103,7 +103,7 @@ def processes_of(names: set[str], known: Mapping[str, int]) -> dict[str, set[int
     """Each person's processes: those of the server (``known``, or found by its environment), those it started, and,
     where each person has a user id of their own, all of that id."""
     pids = _processes()
-    roots = _named(pids, names - set(known))
+    roots = _named(pids, names)  # also where the server is known: its kernels need not be its children
     for name, pid in known.items():
         if name in names and pid in pids:
             roots[name].append(pid)

@@ -1,4 +1,4 @@
-"""Runs inside a user's server: a running computation counts as activity, and the launcher is told when it is up.
+"""Runs inside a user's server: a running computation counts as activity, the launcher is told when it is up, and more.
 
 Jupyter Server knows when a kernel last said something; a cell that computes for hours in silence, or a program in a
 terminal, would look idle and be stopped. This extension says otherwise. It is installed into the users' environment
@@ -8,6 +8,7 @@ under the name `hubfleet_singleuser`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,13 @@ def _link_jupyter_server_extension(server: Any) -> None:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
+    from hubfleet_singleuser import kernels
     from hubfleet_singleuser.language_servers import look_when_asked
     from tornado.ioloop import PeriodicCallback
 
     look_when_asked()
-    _tell_when_up(server)
+    kernels.find_starter(server)
+    _tell_when_up(server, lambda: kernels.use_starter(server))
     _spare_the_first_report(server)
 
     def look() -> None:
@@ -74,10 +77,14 @@ def _spare_the_first_report(server: Any) -> None:
                 app._last_activity_sent = datetime.now(timezone.utc)
 
 
-def _tell_when_up(server: Any) -> None:
-    """Write a word to the descriptor that the launcher gave, as soon as the server accepts connections."""
+def _tell_when_up(server: Any, then: Callable[[], None]) -> None:
+    """Write a word to the descriptor that the launcher gave, as soon as the server accepts connections.
+
+    ``then``: what can wait until that has been told.
+    """
     descriptor = os.environ.pop("HUBFLEET_READY", None)
     if descriptor is None:
+        then()
         return
 
     def tell() -> None:
@@ -86,5 +93,6 @@ def _tell_when_up(server: Any) -> None:
             return
         os.write(int(descriptor), b"+")
         os.close(int(descriptor))
+        then()
 
     server.io_loop.call_later(0, tell)

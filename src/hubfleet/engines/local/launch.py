@@ -28,6 +28,7 @@ from hubfleet.engines.local import sandbox, specification
 from hubfleet.engines.local.cgroups import Cgroups, Limits
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.specification import Settings
+from hubfleet.engines.local.starters import Place, Starters
 from hubfleet.engines.local.uids import NoIdLeft, uid_for
 from hubfleet.forkserver.client import ForkServer
 from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
@@ -43,7 +44,7 @@ _BEGINNING = "--- server started"
 
 _ASK_EVERY_S = 0.25
 
-_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "JUPYTER")
+_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "JUPYTER", "NBFORMAT")
 """Beginnings of variables that act while the interpreter starts or imports: with them, a start is a plain one."""
 
 
@@ -55,21 +56,25 @@ class LocalLaunch:
         self._layout = settings.layout
         self._cgroups = Cgroups(settings.layout.hub)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
-        log = settings.layout.logs / "fork-server.log"
-        self._forks = ForkServer(settings.environment / "bin" / "python", log)
+        python, log = settings.environment / "bin" / "python", settings.layout.logs / "fork-server.log"
+        self._forks = ForkServer(python, log)
+        self._kernels = Starters(python, log)
 
     async def open(self) -> None:
         """See ``Launch.open``."""
         specification.rehearsal_directory(self._settings).mkdir(mode=0o700, exist_ok=True)
         try:
             settings = specification.fork_server(self._settings)
+            kernels = specification.kernels(self._settings)
         except StartFailed as problem:  # every start will say so
             logger.warning("no fork server: %s", problem)
             return
         self._forks.open(settings)
+        self._kernels.open(kernels)
 
     async def close(self) -> None:
         """See ``Launch.close``."""
+        await self._kernels.close()
         await self._forks.close()
 
     # -- start ------------------------------------------------------------------------------------------------------
@@ -88,7 +93,7 @@ class LocalLaunch:
             server = (name, uid, home, run / "server.sock")
             spec = specification.server(self._settings, request, effective, *server, cgroups)
             progress("Starting the server")
-            pid, ready = await self._spawn(spec, log, effective)
+            pid, ready, place = await self._spawn(spec, log, effective)
         except StartFailed:
             self._clean(request.id)
             raise
@@ -112,12 +117,16 @@ class LocalLaunch:
             spawned(record)
             await self._until_listening(record, socket, ready, effective)
         except BaseException as error:
+            if place:
+                place.close()
             await asyncio.shield(self.stop(record, grace=0))
             if isinstance(error, OSError):
                 raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
             raise
         finally:
             os.close(ready)
+        if place:
+            self._kernels.give(place)
         progress("The server is up")
         return record
 
@@ -156,34 +165,40 @@ class LocalLaunch:
         )
         return self._cgroups.create(server, limits)
 
-    async def _spawn(self, spec: Mapping[str, Any], log: Path, effective: Effective) -> tuple[int, int]:
+    async def _spawn(self, spec: Mapping[str, Any], log: Path, effective: Effective) -> tuple[int, int, Place | None]:
         """Start a server: forked where that is possible and wanted, else plainly.
 
-        Returns its process id, and a descriptor on which it says that it is up; the caller closes that.
+        Returns its process id, a descriptor on which it says that it is up, and where to give it a starter of kernels;
+        the caller closes these.
         """
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         hearing, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        early = [name for name in effective.environment if name.startswith(_READ_EARLY)]
+        place = Place() if effective.fast_start and not early else None
         try:
             os.write(output, f"{_BEGINNING} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
             pid = None
-            early = [name for name in effective.environment if name.startswith(_READ_EARLY)]
-            if effective.fast_start and not early:
-                pid = await self._forks.spawn(spec, output, saying)
+            if place:
+                pid = await self._forks.spawn(spec, output, saying, place.theirs.fileno())
             if pid is None:
                 if effective.fast_start:
                     reason = f"{', '.join(early)} in its environment" if early else "the fork server is away"
                     os.write(output, f"{_BEGINNING} plainly: {reason}\n".encode())
-                child = _start_plainly(spec, output, saying)
+                child = _start_plainly(spec, output, saying, place.theirs.fileno() if place else None)
                 self._children[child.pid] = child
                 pid = child.pid
+            if place:
+                place.of(pid, output, spec)
         except BaseException:
             os.close(hearing)
+            if place:
+                place.close()
             raise
         finally:
             os.close(output)
             os.close(saying)
-        return pid, hearing
+        return pid, hearing, place
 
     async def _until_listening(self, record: Record, socket: Path, ready: int, effective: Effective) -> None:
         """Return when the server says that it is up; raise StartFailed as soon as its process is gone.
@@ -289,9 +304,10 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def _start_plainly(spec: Mapping[str, Any], output: int, ready: int) -> subprocess.Popen[bytes]:
+def _start_plainly(spec: Mapping[str, Any], output: int, ready: int, kernels: int | None) -> subprocess.Popen[bytes]:
     """Start the sandbox in a session of its own. The specification (it holds the token) goes through a pipe."""
-    spec = {**spec, "environment": {**spec["environment"], "HUBFLEET_READY": str(ready)}}
+    given = {"HUBFLEET_READY": ready} if kernels is None else {"HUBFLEET_READY": ready, "HUBFLEET_KERNELS": kernels}
+    spec = {**spec, "environment": {**spec["environment"], **{name: str(value) for name, value in given.items()}}}
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", sandbox.__file__],
         stdin=subprocess.PIPE,
@@ -300,7 +316,7 @@ def _start_plainly(spec: Mapping[str, Any], output: int, ready: int) -> subproce
         start_new_session=True,
         cwd="/",
         env={},
-        pass_fds=(ready,),
+        pass_fds=tuple(given.values()),
     )
     assert child.stdin is not None
     try:

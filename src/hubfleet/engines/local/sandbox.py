@@ -22,6 +22,7 @@ The specification's keys (all optional but ``argv``):
 ``identity``      {"file": content}: private versions of files such as /etc/passwd
 ``hide_processes``  a /proc without other people's processes, where the kernel allows one
 ``parent_death``  signal to get when the parent dies
+``join``          a descriptor of a process whose namespaces to join, instead of making those above
 """
 
 from __future__ import annotations
@@ -181,7 +182,10 @@ def confine(spec: dict[str, Any]) -> dict[str, str]:
         with open(path, "w") as file:
             file.write(str(os.getpid()))
     if "uid" in spec:
-        _mount_namespace(spec)
+        if "join" in spec:  # its owner may have changed what is mounted: open nothing until the ids are taken on
+            _call(_libc.setns(spec["join"], CLONE_NEWNS | CLONE_NEWIPC), "setns")
+        else:
+            _mount_namespace(spec)
         _take_identity(spec)
     if "parent_death" in spec:  # after the ids: changing them clears it
         _call(_libc.prctl(PR_SET_PDEATHSIG, spec["parent_death"], 0, 0, 0), "prctl parent death")

@@ -161,6 +161,22 @@ def fork_server(settings: Settings) -> dict[str, Any]:
     }
 
 
+def kernels(settings: Settings) -> dict[str, Any]:
+    """What the parent of kernels is told, see ``forkserver.kernels``. Raises StartFailed as `fork_server`."""
+    return {
+        "environment": common(settings),
+        "sandbox": sandbox.__file__,
+        "rehearsal": rehearsal(settings),
+        "distributions": list(settings.distributions),
+    }
+
+
+def starter(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The specification of the starter of kernels that belongs to a server with this one."""
+    joined = {key: spec[key] for key in ("uid", "gid", "cgroups") if key in spec}
+    return {**joined, "environment": {"JUPYTERHUB_USER": spec["environment"].get("JUPYTERHUB_USER", "")}}
+
+
 def rehearsal_directory(settings: Settings) -> Path:
     """Where the rehearsal of an ordinary user's hub may write; root's gets a private /tmp."""
     return settings.layout.run / "rehearsal"
