@@ -325,6 +325,12 @@ def application(server):
         "linked": sorted(manager.linked_extensions),
         "settings": sorted(app.settings),
         "handlers": patterns,
+        "compiled_before": sum(
+            type(inner.matcher.regex).__name__ == "Route"
+            for rule in app.default_router.rules
+            for inner in getattr(rule.target, "rules", [])
+            if hasattr(inner.matcher, "regex")
+        ),
         "managers": {
             name: type(app.settings[name]).__qualname__
             for name in (

@@ -50,6 +50,7 @@ ALLOWED: dict[str, tuple[str, Difference]] = {
     r"/interpreter/warning_filters": ("libraries add theirs when they are imported", _more),
     r"/logs/loggers/.*": ("libraries add theirs when they are imported", _silent),
     r"/application/flags": ("JupyterLab adds options to Jupyter Server's when it is imported; ours are given", _more),
+    r"/application/compiled_before": ("patterns", lambda fast, plain: plain == 0 and fast > 60),
     r"/application/class_defaults/.*": ("a fork has more modules loaded", lambda fast, plain: plain is None),
     r"/application/extension_configs/[^/]+/[^/]+": (
         "an empty section",

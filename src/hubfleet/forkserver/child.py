@@ -105,12 +105,14 @@ def rehearse(
     findings: int,
     sandbox: Any,
     tied: Any,
+    routes: Callable[[Any], list[str]],
     begin: Callable[[Callable[[], list[str]]], NoReturn] | None = None,
     audit: Callable[[], list[str]] = list,
 ) -> NoReturn:
     """Make everything up to "ready to serve" for nobody, in a sandbox, and write what was found, line by line.
 
-    That is the names of what was imported, or was to be. Where the start ``begin``s in two halves, it is what the
+    That is the names of what was imported, or was to be, and the ``routes`` of its web application, which begin with a
+    slash. Where the start ``begin``s in two halves, it is what the
     ``audit`` finds.
     """
     from jupyter_server.serverapp import ServerApp
@@ -123,7 +125,7 @@ def rehearse(
         with open(READY, "w", encoding="utf-8") as file:
             # Also the name of an extension that could not be imported: another who runs it must not even try.
             enabled = [name for name, wanted in self.jpserver_extensions.items() if wanted]
-            found = audit() if begin else [*sys.modules, *enabled]
+            found = audit() if begin else [*sys.modules, *enabled, *(f"/{one}" for one in routes(self.web_app))]
             file.write("\n".join([*found, DONE]))
             file.flush()
             os._exit(0)

@@ -37,7 +37,7 @@ MOST = 4  # descriptors of a request
 
 REHEARSAL_LIMIT_S = 60
 OWN = "hubfleet_singleuser"
-PARTS = ("child", "pages", "prepared", "tied")
+PARTS = ("child", "pages", "prepared", "routes", "tied")
 
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
 # Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
@@ -227,13 +227,16 @@ def main() -> None:
     control = socket.socket(fileno=settings["control"])
     sys.path[0] = os.path.dirname(settings["program"])
     here = os.path.dirname(os.path.abspath(__file__))
-    child, pages, prepared, ties = (load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS)
+    child, pages, prepared, routes, ties = (load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS)
     sandbox = load_module("hubfleet_sandbox", settings["sandbox"])
     ties.remember_what_is_asked()
     gc.disable()  # what is collected between imports leaves holes that later writes fill: shared pages become private
     failed = preload(FIRST)
-    rehearsed = rehearse(settings["rehearsal"], child, sandbox, ties.Tied())
-    needed = rehearsed or []
+    own = settings["rehearsal"]["environment"]["JUPYTERHUB_SERVICE_PREFIX"]
+    ways = functools.partial(routes.rests, beginning=own)
+    rehearsed = rehearse(settings["rehearsal"], child, sandbox, ties.Tied(), ways)
+    needed = [name for name in rehearsed or () if not name.startswith("/")]
+    addresses = routes.compiled(name[1:] for name in rehearsed or () if name.startswith("/"))
     known = trusted(needed, settings["distributions"])
     failed += preload(known)
     failed += preload(LATER)
@@ -243,7 +246,7 @@ def main() -> None:
     begin = functools.partial(prepared.begin, settings["program"], settings["arguments"], tied)
     foreign = None if rehearsed is None else sorted(set(needed) - set(known) - set(sys.modules))
     files = prepared.configuration()
-    audit = functools.partial(rehearse, settings["rehearsal"], child, sandbox, tied, begin, ties.left_over)
+    audit = functools.partial(rehearse, settings["rehearsal"], child, sandbox, tied, ways, begin, ties.left_over)
     reason = why_not_prepared(foreign, files, audit)
 
     def pause() -> list[str]:
@@ -259,6 +262,7 @@ def main() -> None:
         theirs = set() if reason else prepared.configuration().items() ^ files.items()
         if theirs:
             child.start_plainly(command, f"{', '.join(sorted({name for name, _ in theirs}))} configures it")
+        routes.share(addresses, os.environ["JUPYTERHUB_SERVICE_PREFIX"])
         return command
 
     if reason:
