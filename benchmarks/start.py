@@ -10,8 +10,10 @@ time per start): how many times less ours is than stock's, tuned if that is play
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
+from floor import fork_s, page_s
 from hubfleet.loadtest import Scenario
 from measure import LIMIT_S, STEP_LIMIT_S, medians, p50, ratio, rounds, row, script
 from peers import Hubs
@@ -36,6 +38,8 @@ def measure(found: Hubs, options: argparse.Namespace) -> dict[str, Any]:
     visited = medians(visits, peers, lambda one: one["memory"])
     whole = medians(visits, peers, _whole)
     cpu = medians(classes, peers, lambda one: one["cpu_s_per_start"]["hub"])
+    names = {name for one in classes for name in one["cpu_s_per_start"]} - {"hub"}
+    parts = {name: medians(classes, peers, _of_part(name)) for name in sorted(names)}
     all_cpu = medians(classes, peers, lambda one: sum(one["cpu_s_per_start"].values()))
     failed = [sum(one["failed"] for one in classes + visits if one["hub"] == peer.name) for peer in peers]
     return {
@@ -53,13 +57,21 @@ def measure(found: Hubs, options: argparse.Namespace) -> dict[str, Any]:
             row(f"{options.users} people at once: all ready", "s", wall),
             {**row("  of them failed, all rounds", "", failed), "ratio": None},
             row("hub: processor time a start", "ms", cpu),
+            *(row(f"{part}: processor time a start", "ms", values) for part, values in parts.items()),
             row("everything: processor time a start", "ms", all_cpu),
+            {**row("floor: an empty fork", "ms", [fork_s()] * len(peers)), "ratio": None},
+            {**row("floor: one page of HTML from the hub", "ms", [page_s(peer) for peer in peers]), "ratio": None},
             row("idle server, just started: PSS", "MB", memory),
             row("idle server, JupyterLab opened: PSS", "MB", visited),
             row("the same and its share of the hub's parts", "MB", whole),
         ],
         "rounds": singles + classes + visits,
     }
+
+
+def _of_part(name: str) -> Callable[[dict[str, Any]], float | None]:
+    """A part's processor time per start; None where a hub has no such part."""
+    return lambda one: one["cpu_s_per_start"].get(name)
 
 
 def _whole(one: dict[str, Any]) -> float | None:
