@@ -262,13 +262,15 @@ def _signals(act: Callable[[], None]) -> Iterator[None]:
         yield
         return
     loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         loop.add_signal_handler(number, act)
     try:
         yield
     finally:
-        for number in numbers:
+        for number, meaning in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, meaning)
 
 
 def _allow_many_connections() -> None:
