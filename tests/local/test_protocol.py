@@ -57,17 +57,24 @@ def test_who_waits_for_a_start_is_told_how_far_it_is(hub: RunningHub) -> None:
     wanda.stop()
 
 
-def test_a_server_that_has_come_up_leaves_it_to_the_hub_to_note_that(hub: RunningHub) -> None:
+def test_a_server_that_comes_up_asks_and_reports_nothing(hub: RunningHub) -> None:
     vera = hub.person("vera")
+    before = len((hub.logs / "hub.log").read_text())
     begun = datetime.now(timezone.utc)
     assert vera.start()[-1]["ready"]
     noted = datetime.fromisoformat(vera.servers()[""]["last_activity"].replace("Z", "+00:00"))
     assert begun < noted < datetime.now(timezone.utc)
     # By this answer it has asked the hub who knocks, and would have reported before.
     assert vera.jupyter("GET", "/api/contents").status_code == 200
-    asked = [line for line in (hub.logs / "hub.log").read_text().splitlines() if "vera@" in line]
+    asked = (hub.logs / "hub.log").read_text()[before:].splitlines()
     assert [line for line in asked if "GET /hub/api/users/vera/server/progress" in line] != []
-    assert [line for line in asked if "/activity" in line] == []
+    assert [line for line in asked if "/users/vera/activity" in line] == []
+    assert [line for line in asked if "GET /hub/api (" in line] == [], "it has asked for the hub's version"
+    kernel = vera.kernel()
+    files = kernel.run("import os; print(os.listdir(os.environ['JUPYTER_RUNTIME_DIR']))")
+    kernel.close()
+    assert "jpserver-" in files
+    assert ".html" not in files
     vera.stop()
 
 

@@ -7,6 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from hubfleet.environments import lock_text
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -30,3 +32,13 @@ def test_the_package_has_every_file_of_the_source(tmp_path: Path) -> None:
     program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hubfleet.cli.main import run; run()"
     wheel = next(tmp_path.glob("*.whl"))
     assert subprocess.run([sys.executable, "-c", program, wheel, "--version"], cwd=tmp_path).returncode == 0
+
+
+def test_hub_and_servers_are_of_one_version() -> None:
+    """Servers do not ask their hub for its version."""
+    hub, users = (
+        [line.split()[0] for line in lock_text(name).splitlines() if line.startswith("jupyterhub==")]
+        for name in ("hub.txt", "user.txt")
+    )
+    assert hub == users
+    assert len(hub) == 1

@@ -53,7 +53,8 @@ def _load_jupyter_server_extension(server: Any) -> None:
     look_when_asked()
     kernels.find_starter(server)
     _tell_when_up(server, lambda: kernels.use_starter(server))
-    _spare_the_first_report(server)
+    _spare_the_hub(server)
+    server.no_browser_open_file = True  # it leads a browser on this machine here; people come by way of the hub
 
     def look() -> None:
         if busy(server):
@@ -64,17 +65,22 @@ def _load_jupyter_server_extension(server: Any) -> None:
     server.web_app.settings["hubfleet_activity"] = callback  # keeps it from being collected
 
 
-def _spare_the_first_report(server: Any) -> None:
-    """Have JupyterHub's extension report activity from now on: the hub notes by itself that the server is up.
+def _spare_the_hub(server: Any) -> None:
+    """Have JupyterHub's extension ask and report nothing while the server starts: a class would do so all at once.
 
-    A class that starts would make as many reports at once. The next one is as ever an interval away, give or take.
-    Called before JupyterHub's extension is loaded, whose name comes later; if it does not know the attribute any
-    more, it reports once more than it has to.
+    It need not ask the hub for its version: both are of hubfleet's lists. It need not report activity, for the hub
+    notes by itself that the server is up; the next report is as ever an interval away, give or take. Called before that
+    extension is loaded, whose name comes later; what it does not know any more under these names, it does after all.
     """
+
+    async def known() -> None:
+        """In place of asking."""
+
     for apps in server.extension_manager.extension_apps.values():
         for app in apps:
             if hasattr(app, "hub_activity_interval"):
                 app._last_activity_sent = datetime.now(timezone.utc)
+                app.check_hub_version = known
 
 
 def _tell_when_up(server: Any, then: Callable[[], None]) -> None:

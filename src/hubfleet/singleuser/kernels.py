@@ -47,9 +47,22 @@ def find_starter(server: Any) -> None:
 
 
 def use_starter(server: Any) -> None:
-    """Have kernels started by it, if there is one, and unless the user has chosen another way to start kernels."""
-    if ForkingProvisioner.starter is None:
-        return
+    """Have kernels started by it, if there is one, and unless the user has chosen another way to start kernels.
+
+    Not before there is a kernel to start: the ways there are have to be looked for in all packages.
+    """
+    manager = server.kernel_manager
+    start = manager.start_kernel
+
+    def start_kernel(*args: Any, **kwargs: Any) -> Any:
+        _use_starter(server)
+        return start(*args, **kwargs)
+
+    if ForkingProvisioner.starter is not None:
+        manager.start_kernel = start_kernel
+
+
+def _use_starter(server: Any) -> None:
     factory = KernelProvisionerFactory.instance(parent=server)
     if factory.default_provisioner_name == USUAL:
         name = f"{__name__}:{ForkingProvisioner.__name__}"
