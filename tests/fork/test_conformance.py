@@ -38,6 +38,13 @@ def _same_kinds(fast: list[str], plain: list[str]) -> bool:
     return set(fast) == set(plain)
 
 
+def _no_accounts(fast: Any, plain: Any) -> bool:
+    """The kernel takes a mount away where the file that it is on is replaced, in all namespaces."""
+    accounts = ("/etc/passwd", "/etc/group")
+    one, other = ([mount for mount in mounts if mount[0] not in accounts] for mounts in (fast, plain))
+    return bool(one == other)
+
+
 def _silent(fast: Any, plain: Any) -> bool:
     """A logger that a library makes when it is imported, and that does nothing."""
     return plain is None and fast[0] == "NOTSET" and [one[0] for one in fast[3]] == ["NullHandler"]
