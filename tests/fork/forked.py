@@ -14,7 +14,7 @@ from harness import Person, RunningHub, await_that
 
 SETTINGS = """
 servers:
-  environment: {TZ: America/New_York, TMPDIR: /var/tmp, COURSE: forks}
+  environment: {TZ: America/New_York, TMPDIR: /var/tmp, COURSE: forks, KERNEL_LAUNCH_TIMEOUT: "61"}
   profiles:
     fast: {title: Forked, default: true}
     plain: {title: Started plainly, fast_start: false}

@@ -17,8 +17,8 @@ import needs
 
 pytestmark = needs.root()
 
-SERVERS = [b"HOME", b"JUPYTERHUB_API_URL", b"JUPYTERHUB_SERVICE_PREFIX", b"JUPYTER_CONFIG_PATH"]
-SERVERS += [b"LANG", b"PATH", b"SHELL", b"USER"]
+SERVERS = [b"COURSE", b"HOME", b"JUPYTERHUB_API_URL", b"JUPYTERHUB_SERVICE_PREFIX", b"JUPYTER_CONFIG_PATH"]
+SERVERS += [b"KERNEL_LAUNCH_TIMEOUT", b"LANG", b"PATH", b"SHELL", b"TMPDIR", b"TZ", b"USER"]
 
 
 @pytest.fixture(scope="module")

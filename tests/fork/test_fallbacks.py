@@ -100,7 +100,7 @@ def test_variables_that_are_read_early_make_the_start_a_plain_one(gus: Person) -
 
 
 def test_a_variable_that_the_parents_modules_have_looked_at_makes_the_start_a_plain_one(gus: Person) -> None:
-    """Jupyter Server takes it when it is imported."""
+    """Jupyter Server takes it when it is imported. That all servers have it in common is no reason."""
     assert not is_forked(start(gus, "patient"), the_parent(gus.hub))
     assert "--- server started plainly: KERNEL_LAUNCH_TIMEOUT in its environment" in log(gus)
     gus.stop()

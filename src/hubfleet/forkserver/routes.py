@@ -7,6 +7,7 @@ place of a text.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -34,7 +35,11 @@ class Route:
 
 def compiled(rests: Iterable[str]) -> dict[str, re.Pattern[str]]:
     """The patterns of what follows the server's address."""
-    return {rest: re.compile(rest) for rest in rests}
+    known = {}
+    for rest in rests:
+        with contextlib.suppress(re.error):  # it makes sense with its beginning only, and is compiled with that
+            known[rest] = re.compile(rest)
+    return known
 
 
 def rests(application: Any, beginning: str) -> list[str]:

@@ -62,7 +62,7 @@ class Site:
         settings = {
             **common,
             "config": default_config().dump(),
-            "engine": {**common, **paths, "skeleton": None, "hide": [], "distributions": []},
+            "engine": {**common, **paths, "skeleton": None, "hide": [], "distributions": [], "variables": {}},
         }
         (base / "launcher.json").write_text(json.dumps(settings))
 

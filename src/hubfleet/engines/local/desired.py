@@ -140,6 +140,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             "homes": _text(config.homes(site.layout.homes)),
             "hide": _hidden(config, site),
             "distributions": distributions(environments[1].lock),
+            "variables": dict(config.servers.environment),
             "skeleton": _text(homes.skeleton if homes else None),
             "hub_account": who.hub,
         },

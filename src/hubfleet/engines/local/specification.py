@@ -36,7 +36,8 @@ class Settings:
     ``environment``: the users' Python environment. ``interpreter``: the installation it was made from.
     ``homes``: None when homes are not kept. ``group``: id of the group that hub and proxy share, None when not
     privileged. ``hide``: host directories that nobody sees but through a mount. ``distributions``: what the fork server
-    may load.
+    may load. ``variables``: what all servers have in their environment, unless a group, a person or a profile has it
+    otherwise.
     """
 
     layout: Layout
@@ -47,6 +48,7 @@ class Settings:
     group: int | None
     hide: tuple[str, ...]
     distributions: tuple[str, ...]
+    variables: Mapping[str, str]
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -58,7 +60,7 @@ class Settings:
         environment, interpreter = Path(data["environment"]), Path(data["interpreter"])
         kept, skeleton = path("homes"), path("skeleton")
         hide, distributions = tuple(data["hide"]), tuple(data["distributions"])
-        return cls(layout, environment, interpreter, kept, skeleton, group, hide, distributions)
+        return cls(layout, environment, interpreter, kept, skeleton, group, hide, distributions, data["variables"])
 
 
 def server(
@@ -119,6 +121,7 @@ def rehearsal(settings: Settings) -> dict[str, Any]:
     place = "/tmp" if settings.layout.privileged else private
     environment = {
         **common(settings),
+        **settings.variables,
         "HOME": place,
         "JUPYTERHUB_API_TOKEN": "none",
         "JUPYTERHUB_API_URL": "http://127.0.0.1:9/hub/api",
@@ -154,7 +157,7 @@ def fork_server(settings: Settings) -> dict[str, Any]:
     return {
         "program": spec["argv"][0],
         "arguments": ARGUMENTS,
-        "environment": common(settings),
+        "environment": {**common(settings), **settings.variables},
         "sandbox": sandbox.__file__,
         "rehearsal": spec,
         "distributions": list(settings.distributions),
@@ -164,7 +167,7 @@ def fork_server(settings: Settings) -> dict[str, Any]:
 def kernels(settings: Settings) -> dict[str, Any]:
     """What the parent of kernels is told, see ``forkserver.kernels``. Raises StartFailed as `fork_server`."""
     return {
-        "environment": common(settings),
+        "environment": {**common(settings), **settings.variables},
         "sandbox": sandbox.__file__,
         "rehearsal": rehearsal(settings),
         "distributions": list(settings.distributions),
