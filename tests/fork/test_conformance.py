@@ -41,8 +41,8 @@ def _same_kinds(fast: list[str], plain: list[str]) -> bool:
 def _no_accounts(fast: Any, plain: Any) -> bool:
     """The kernel takes a mount away where the file that it is on is replaced, in all namespaces."""
     accounts = ("/etc/passwd", "/etc/group")
-    one, other = ([mount for mount in mounts if mount[0] not in accounts] for mounts in (fast, plain))
-    return bool(one == other)
+    one, other = ({tuple(mount) for mount in mounts if mount[0] not in accounts} for mounts in (fast, plain))
+    return one == other
 
 
 def _silent(fast: Any, plain: Any) -> bool:

@@ -103,7 +103,7 @@ def processes_of(names: set[str], known: Mapping[str, int]) -> dict[str, set[int
     """Each person's processes: those of the server (``known``, or found by its environment), those it started, and,
     where each person has a user id of their own, all of that id."""
     pids = _processes()
-    roots = _named(pids, names)  # also where the server is known: its kernels need not be its children
+    roots = _named(pids, names - set(known))
     for name, pid in known.items():
         if name in names and pid in pids:
             roots[name].append(pid)
@@ -114,6 +114,9 @@ def processes_of(names: set[str], known: Mapping[str, int]) -> dict[str, set[int
         by_uid[uid].add(pid)
     uids = {name: pids[found[0]][1] for name, found in roots.items() if found}
     own_ids = len(set(uids.values())) == len(uids) and not {0, os.geteuid()} & set(uids.values())
+    if not own_ids:  # forked kernels are no children of their server; another account's hub may have the same names
+        for name, found in _named(pids, names & set(known)).items():
+            roots[name] += [pid for pid in found if pids[pid][1] == uids.get(name)]
     result = {}
     for name, found in roots.items():
         mine, waiting = set(found), list(found)
