@@ -16,6 +16,7 @@ from hubfleet.names import TEST_PREFIX
 from hubfleet.units import Secret
 
 AT_ONCE = 20
+CLEANUP_ROUNDS = 3
 CLEANUP_LIMIT_S = 600.0
 
 
@@ -131,9 +132,16 @@ async def clean_up(api: HubAPI, roster: Roster) -> list[str]:
             except (StepFailed, aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
                 failed.append(f"{name} was not deleted ({str(error) or type(error).__name__})")
 
-        await asyncio.wait_for(_each(names, delete), CLEANUP_LIMIT_S)
-        if not failed and names:
-            await roster.forget(api)
+        for again in reversed(range(CLEANUP_ROUNDS)):
+            await asyncio.wait_for(_each(names, delete), CLEANUP_LIMIT_S)
+            if failed or not names:
+                break
+            try:
+                await roster.forget(api)
+                break
+            except StepFailed:  # somebody's log-in was on its way, and has made them anew
+                if not again:
+                    raise
     except (StepFailed, aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
         return [f"not everything could be cleaned up ({str(error) or type(error).__name__})"]
     return sorted(failed)
