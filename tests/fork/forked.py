@@ -23,11 +23,14 @@ servers:
 """
 
 
+def children(pid: int) -> list[int]:
+    """The processes that this one's threads have started."""
+    return [int(one) for file in Path(f"/proc/{pid}/task").glob("*/children") for one in file.read_text().split()]
+
+
 def parents(hub: RunningHub) -> list[int]:
     """The launcher's fork servers: one, or none."""
-    children = Path(f"/proc/{hub.pid('launcher')}/task").glob("*/children")
-    pids = [int(pid) for file in children for pid in file.read_text().split()]
-    return [pid for pid in pids if b"forkserver/parent.py" in _read(f"/proc/{pid}/cmdline")]
+    return [pid for pid in children(hub.pid("launcher")) if b"forkserver/parent.py" in cmdline(pid)]
 
 
 def the_parent(hub: RunningHub) -> int:
@@ -137,6 +140,10 @@ def probed(person: Person, path: str = "/probe") -> dict[str, Any]:
         assert answer.status_code == 200, answer.text[:500]
     found: dict[str, Any] = answer.json()
     return found
+
+
+def cmdline(pid: int) -> bytes:
+    return _read(f"/proc/{pid}/cmdline")
 
 
 def _read(path: str) -> bytes:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from forked import is_forked, launcher_log, server_pid
+from forked import children, cmdline, is_forked, launcher_log, server_pid
 from harness import Kernel, Person, RunningHub, await_that
 
 SHOWN = b"hubfleet-kernels\0"
@@ -18,22 +18,10 @@ def the_parent_of_kernels(hub: RunningHub) -> int:
     def ready() -> int | None:
         known = launcher_log(hub).splitlines()
         last = [line for line in known if "parent of kernels" in line or "for hub" in line][-1]
-        children = [
-            int(pid)
-            for file in Path(f"/proc/{hub.pid('launcher')}/task").glob("*/children")
-            for pid in file.read_text().split()
-        ]
-        found = [pid for pid in children if cmdline(pid) == SHOWN]
+        found = [pid for pid in children(hub.pid("launcher")) if cmdline(pid) == SHOWN]
         return found[0] if found and "is ready" in last else None
 
     return int(await_that("the parent of kernels is ready", ready, 90) or 0)
-
-
-def cmdline(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def starters(person: Person) -> list[int]:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from forked import is_forked, parents, server_pid, start, the_parent
+from forked import children, is_forked, parents, server_pid, start, the_parent
 from harness import Kernel, Person, RunningHub
 from kernels import forked, pid_of, the_parent_of_kernels, the_starter
 
@@ -217,9 +217,8 @@ def test_the_rehearsal_leaves_nothing(people: tuple[Person, Person]) -> None:
     hub = people[0].hub
     parent = the_parent(hub)
     assert parents(hub) == [parent]
-    children = {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
     records = [json.loads(file.read_text()) for file in (hub.state / "launcher" / "servers").iterdir()]
-    assert children <= {record["handle"]["pid"] for record in records}
+    assert set(children(parent)) <= {record["handle"]["pid"] for record in records}
     assert list((hub.state / "run" / "rehearsal").iterdir()) == []
     assert not Path("/tmp/rehearsal.sock").exists()
     environments = [str(path) for path in hub.state.rglob("*rehearsal*")]

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from forked import children, cmdline
 from harness import RunningHub, await_that
-from kernels import alive, cmdline
+from kernels import alive
 
 import needs
 from hubfleet.engines.local import specification
@@ -23,10 +24,6 @@ from hubfleet.engines.local.starters import Place, Starters
 from hubfleet.singleuser import kernels
 
 pytestmark = needs.root()
-
-
-def children_of(pid: int | None) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Made:
@@ -48,7 +45,7 @@ class Made:
         place.of(self.server.pid, self.output.fileno(), {"environment": self.environment})
         self.starters.give(place)
         await asyncio.wait_for(asyncio.gather(*self.starters._making), 60)
-        self.pid = max(children_of(self.starters._forks.pid))
+        self.pid = max(children(self.starters._forks.pid or 0))
         return kernels.Starter(theirs, logging.getLogger("server"))
 
     def start(self, starter: kernels.Starter, startup: str = "") -> kernels.ForkedKernel | None:

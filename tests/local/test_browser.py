@@ -321,6 +321,14 @@ def after_a_while(person: Person) -> Failure:
     return Failure("it exited with code 3. It said last: the environment is broken", file.unlink)
 
 
+def somebody(hub: RunningHub, failing: Callable[[Person], Failure]) -> tuple[Person, Failure]:
+    """A person who has a home, and whose next start fails in this way."""
+    person = hub.person(f"fails-{failing.__name__.replace('_', '-')}")
+    assert person.start()[-1]["ready"]
+    person.stop()
+    return person, failing(person)
+
+
 FAILURES = pytest.mark.parametrize("failing", [at_once, after_a_while])
 
 
@@ -328,10 +336,7 @@ FAILURES = pytest.mark.parametrize("failing", [at_once, after_a_while])
 def test_a_server_that_does_not_start(
     hub: RunningHub, window: Callable[[RunningHub], Window], failing: Callable[[Person], Failure]
 ) -> None:
-    frieda = hub.person(f"frieda-{failing.__name__.replace('_', '-')}")
-    assert frieda.start()[-1]["ready"]
-    frieda.stop()
-    failure = failing(frieda)
+    frieda, failure = somebody(hub, failing)
     hers = window(hub)
     page = hers.log_in(frieda.name)
     expect_failed_start(page, failure.why)
@@ -361,10 +366,7 @@ def expect_failed_start(page: Page, why: str) -> None:
 def test_a_chosen_start_that_fails_can_be_chosen_again(
     profiles_hub: RunningHub, window: Callable[[RunningHub], Window], failing: Callable[[Person], Failure]
 ) -> None:
-    otis = profiles_hub.person(f"otis-{failing.__name__.replace('_', '-')}")
-    assert otis.start()[-1]["ready"]
-    otis.stop()
-    failure = failing(otis)
+    otis, failure = somebody(profiles_hub, failing)
     his = window(profiles_hub)
     page = his.log_in(otis.name)
     page.get_by_role("button", name="Start").click()

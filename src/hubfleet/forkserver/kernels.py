@@ -44,7 +44,7 @@ def main() -> tuple[Any, Any]:
     failed = parent.preload(parent.trusted([*FIRST, *needed], settings["distributions"]))
     asked = {name: before.get(name) for name in tied.asked()}
     made = {name: value for name, value in os.environ.items() if before.get(name) != value}
-    asked.update({name: value for name, value in before.items() if name.startswith(starter.EARLY)})
+    asked.update({name: value for name, value in before.items() if name.startswith(tied.EARLY)})
     like = starter.Like(
         asked=asked,
         made=made,
@@ -54,9 +54,7 @@ def main() -> tuple[Any, Any]:
     )
     starter.child.show_as(["hubfleet-kernels"], {starter.OWNER: "\0" * starter.ROOM}, "hubfleet-kernels")
     pages.settle()
-    threads = len(os.listdir("/proc/self/task"))
-    about = {"rehearsed": len(needed), "threads": threads, "not_prepared": "", "failed": failed[:10]}
-    control.send(json.dumps({"ready": True, **about}).encode())
+    parent.tell_ready(control, needed, failed)
     spec, descriptors = parent.Parent(control, None, ctypes.PyDLL(None).fork).serve()
     starter.take_on(spec, descriptors, sandbox)
     return starter, starter.serve(like)

@@ -127,6 +127,17 @@ def trusted(modules: Iterable[str], distributions: Iterable[str]) -> list[str]:
     return [module for module in modules if module.partition(".")[0] in tops]
 
 
+def tell_ready(control: socket.socket, rehearsed: list[str], failed: list[str], not_prepared: str = "") -> None:
+    """Tell the launcher that requests are answered now, and what is for its log; never more than a MESSAGE."""
+    about = {
+        "rehearsed": len(rehearsed),
+        "threads": len(os.listdir("/proc/self/task")),
+        "not_prepared": not_prepared[:1000],
+        "failed": [one[:200] for one in failed[:10]],
+    }
+    control.send(json.dumps({"ready": True, **about}).encode())
+
+
 class Parent:
     """Forks a child for each request; in the child, `serve` returns the specification to follow.
 
@@ -251,10 +262,7 @@ def main() -> None:
 
     def pause() -> list[str]:
         pages.settle()
-        threads = len(os.listdir("/proc/self/task"))
-        about = {"rehearsed": len(needed), "threads": threads, "not_prepared": reason[:1000]}
-        about["failed"] = [one[:200] for one in failed[:10]]
-        control.send(json.dumps({"ready": True, **about}).encode())
+        tell_ready(control, needed, failed, reason)
         fresh = None if reason else lambda: prepared.configuration() == files
         spec, descriptors = Parent(control, fresh).serve()
         child.take_on(spec, descriptors, sandbox, tied)

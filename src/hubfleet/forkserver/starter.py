@@ -36,9 +36,6 @@ MESSAGE, WORDS = 4096, 500  # bytes of a request; characters of a reason
 
 REQUESTS, SERVER = 3, 4  # descriptors: the socket that requests come from, the server's process
 PROGRAM = "ipykernel_launcher"
-EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG")
-"""Beginnings of variables that act where Python code does not see them being read."""
-
 OWNER, ROOM = "JUPYTERHUB_USER", 256
 """The variable of a starter that says whose it is, for those who look into /proc; and how long its value can be."""
 
@@ -164,7 +161,7 @@ def _prepared(channel: socket.socket, like: Like) -> dict[str, Any]:
 def _take_on(request: dict[str, Any], like: Like) -> str:
     """Take on directory, limits and environment; returns why a plain start is needed, or nothing."""
     environment: dict[str, str] = request["environment"]
-    known = {**{name: None for name in environment if name.startswith(EARLY)}, **like.asked}
+    known = {**{name: None for name in environment if name.startswith(tied.EARLY)}, **like.asked}
     alike = {name for name, value in known.items() if environment.get(name) in (value, like.made.get(name, value))}
     different = sorted(known.keys() - alike - OWN)
     if different:

@@ -27,6 +27,9 @@ NOBODYS = {
 }
 """The variables that are looked at while a server's modules are loaded, and differ from user to user."""
 
+EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG")
+"""Beginnings of variables that act where Python code does not see them being read."""
+
 
 class _Asked(os._Environ[str]):
     """Remembers which variables were looked at."""

@@ -8,7 +8,6 @@ under the name `hubfleet_singleuser`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,13 +45,13 @@ def _link_jupyter_server_extension(server: Any) -> None:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    from hubfleet_singleuser import kernels
+    from hubfleet_singleuser.kernels import fork_kernels
     from hubfleet_singleuser.language_servers import look_when_asked
     from tornado.ioloop import PeriodicCallback
 
     look_when_asked()
-    kernels.find_starter(server)
-    _tell_when_up(server, lambda: kernels.use_starter(server))
+    fork_kernels(server)
+    _tell_when_up(server)
     _spare_the_hub(server)
     server.no_browser_open_file = True  # it leads a browser on this machine here; people come by way of the hub
 
@@ -83,14 +82,10 @@ def _spare_the_hub(server: Any) -> None:
                 app.check_hub_version = known
 
 
-def _tell_when_up(server: Any, then: Callable[[], None]) -> None:
-    """Write a word to the descriptor that the launcher gave, as soon as the server accepts connections.
-
-    ``then``: what can wait until that has been told.
-    """
+def _tell_when_up(server: Any) -> None:
+    """Write a word to the descriptor that the launcher gave, as soon as the server accepts connections."""
     descriptor = os.environ.pop("HUBFLEET_READY", None)
     if descriptor is None:
-        then()
         return
 
     def tell() -> None:
@@ -99,6 +94,5 @@ def _tell_when_up(server: Any, then: Callable[[], None]) -> None:
             return
         os.write(int(descriptor), b"+")
         os.close(int(descriptor))
-        then()
 
     server.io_loop.call_later(0, tell)

@@ -39,30 +39,23 @@ UP_LIMIT_S = 1.0
 after half a second when the other end is not there yet."""
 
 
-def find_starter(server: Any) -> None:
-    """Take the way to the starter that the launcher has told of, before a kernel or a terminal could."""
+def fork_kernels(server: Any) -> None:
+    """Have kernels started by the starter that the launcher has told of, if any. Call before there is a kernel."""
     descriptor = os.environ.pop("HUBFLEET_KERNELS", None)
-    if descriptor is not None:
-        ForkingProvisioner.starter = Starter(int(descriptor), server.log)
-
-
-def use_starter(server: Any) -> None:
-    """Have kernels started by it, if there is one, and unless the user has chosen another way to start kernels.
-
-    Not before there is a kernel to start: the ways there are have to be looked for in all packages.
-    """
-    manager = server.kernel_manager
-    start = manager.start_kernel
+    if descriptor is None:
+        return
+    ForkingProvisioner.starter = Starter(int(descriptor), server.log)
+    start = server.kernel_manager.start_kernel
 
     def start_kernel(*args: Any, **kwargs: Any) -> Any:
-        _use_starter(server)
+        _prefer_forks(server)  # only now: the ways there are to start kernels are looked for in all packages
         return start(*args, **kwargs)
 
-    if ForkingProvisioner.starter is not None:
-        manager.start_kernel = start_kernel
+    server.kernel_manager.start_kernel = start_kernel
 
 
-def _use_starter(server: Any) -> None:
+def _prefer_forks(server: Any) -> None:
+    """Make it the usual way to start kernels, unless the user has chosen another."""
     factory = KernelProvisionerFactory.instance(parent=server)
     if factory.default_provisioner_name == USUAL:
         name = f"{__name__}:{ForkingProvisioner.__name__}"

@@ -30,6 +30,7 @@ from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.specification import Settings
 from hubfleet.engines.local.starters import Place, Starters
 from hubfleet.engines.local.uids import NoIdLeft, uid_for
+from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
 from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
 from hubfleet.logfiles import tail
@@ -44,7 +45,7 @@ _BEGINNING = "--- server started"
 
 _ASK_EVERY_S = 0.25
 
-_READ_EARLY = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "JUPYTER", "NBFORMAT")
+_READ_EARLY = (*tied.EARLY, "JUPYTER", "NBFORMAT")
 """Beginnings of variables that act while the interpreter starts or imports: with them, a start is a plain one."""
 
 

@@ -153,15 +153,7 @@ def rehearsal(settings: Settings) -> dict[str, Any]:
 
 def fork_server(settings: Settings) -> dict[str, Any]:
     """What the fork server is told, see ``forkserver.parent``. Raises StartFailed for an environment not whole."""
-    spec = rehearsal(settings)
-    return {
-        "program": spec["argv"][0],
-        "arguments": ARGUMENTS,
-        "environment": {**common(settings), **settings.variables},
-        "sandbox": sandbox.__file__,
-        "rehearsal": spec,
-        "distributions": list(settings.distributions),
-    }
+    return {**kernels(settings), "program": _program(settings)[0], "arguments": ARGUMENTS}
 
 
 def kernels(settings: Settings) -> dict[str, Any]:
