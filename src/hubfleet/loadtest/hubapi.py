@@ -48,13 +48,19 @@ class HubAPI:
         """What proves who is asking."""
         return {"Authorization": f"token {self._token.reveal()}"}
 
-    async def request(self, method: str, target: str, body: Any = None) -> tuple[int, str, dict[str, str]]:
-        """Status, text and headers of the answer, whatever they are."""
-        limit = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
-        async with self._session.request(
-            method, f"{self._url}/hub/api{target}", json=body, headers=self.headers, timeout=limit
-        ) as answer:
-            return answer.status, await answer.text(), dict(answer.headers)
+    async def request(
+        self, method: str, target: str, body: Any = None, limit_s: float | None = None
+    ) -> tuple[int, str, dict[str, str]]:
+        """Status, text and headers of the answer, whatever they are. Raises StepFailed where it does not come."""
+        limit_s = ANSWER_LIMIT_S if limit_s is None else limit_s
+        limit = aiohttp.ClientTimeout(total=limit_s)
+        try:
+            async with self._session.request(
+                method, f"{self._url}/hub/api{target}", json=body, headers=self.headers, timeout=limit
+            ) as answer:
+                return answer.status, await answer.text(), dict(answer.headers)
+        except asyncio.TimeoutError as error:
+            raise StepFailed(f"the hub did not answer within {limit_s:.3g} s") from error
 
     async def ask(self, method: str, target: str, body: Any = None) -> Any:
         """The JSON of the answer, None for an empty one. Raises StepFailed for a refusal."""
@@ -85,7 +91,8 @@ class HubAPI:
         """Ask for somebody's server; returns how often the hub asked to come back later."""
         deadline, again = time.monotonic() + limit_s, 0
         while True:
-            status, text, headers = await self.request("POST", f"/users/{shown(name)}/server", options)
+            left = deadline - time.monotonic()
+            status, text, headers = await self.request("POST", f"/users/{shown(name)}/server", options, left)
             if status in (201, 202):
                 return again
             pause = headers.get("Retry-After", "")
@@ -96,8 +103,11 @@ class HubAPI:
             await asyncio.sleep(wait)
 
     async def await_ready(self, name: str) -> None:
-        """Follow the progress of a start to its end. Raises StepFailed with the hub's own words if it fails."""
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_LIMIT_S)
+        """Follow the progress of a start to its end, however long that takes.
+
+        Raises StepFailed with the hub's own words if it fails.
+        """
+        limit = aiohttp.ClientTimeout(total=None)
         address = f"{self._url}/hub/api/users/{shown(name)}/server/progress"
         async with self._session.get(address, headers=self.headers, timeout=limit) as stream:
             if stream.status != 200:

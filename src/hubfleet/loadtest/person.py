@@ -70,14 +70,17 @@ class Person:
         """
         self.record.arrived = self._clock()
         connector = aiohttp.TCPConnector(limit_per_host=CONNECTIONS)
+        limit = aiohttp.ClientTimeout(total=None)  # each step has its own
         browser = aiohttp.ClientSession(
-            connector=connector, headers={"Accept-Encoding": "gzip, deflate"}, auto_decompress=False
+            connector=connector, headers={"Accept-Encoding": "gzip, deflate"}, auto_decompress=False, timeout=limit
         )
         # The hub may be known by its IP address only, whose cookies aiohttp drops unless told otherwise.
         cookies = aiohttp.CookieJar(unsafe=True)
         async with (
             browser,
-            aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=cookies) as session,
+            aiohttp.ClientSession(
+                connector=connector, connector_owner=False, cookie_jar=cookies, timeout=limit
+            ) as session,
         ):
             api = HubAPI(session, self._url, self._login.token)
             kernel = None
@@ -228,10 +231,7 @@ class Person:
         self, session: aiohttp.ClientSession, api: HubAPI, method: str, target: str, body: Any = None
     ) -> Any:
         """The API of this person's Jupyter server."""
-        limit = aiohttp.ClientTimeout(total=self._scenario.step_limit_s)
-        async with session.request(
-            method, f"{self._base}{target}", json=body, headers=api.headers, timeout=limit
-        ) as answer:
+        async with session.request(method, f"{self._base}{target}", json=body, headers=api.headers) as answer:
             if answer.status >= 400:
                 raise StepFailed(in_words(answer.status, await answer.text()))
             return await answer.json()

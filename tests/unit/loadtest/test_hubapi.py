@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from hubfleet.loadtest import hubapi
 from hubfleet.loadtest.hubapi import HubAPI, StepFailed
 from hubfleet.units import Secret
 
@@ -19,11 +21,13 @@ class Hub:
     def __init__(self) -> None:
         self.starts: list[web.Response] = []
         self.events = ""
+        self.pause_s = 0.0
         self.tokens: set[str] = set()
         self.url = ""
 
     async def start(self, request: web.Request) -> web.Response:
         self.tokens.add(request.headers["Authorization"])
+        await asyncio.sleep(self.pause_s)
         return self.starts.pop(0)
 
     async def progress(self, _: web.Request) -> web.Response:
@@ -55,8 +59,9 @@ async def api(hub: Hub) -> AsyncIterator[HubAPI]:
         yield HubAPI(session, hub.url, Secret("ada-s"))
 
 
-def later() -> web.Response:
-    return web.json_response({"message": "Too many users trying to log in"}, status=429, headers={"Retry-After": "0"})
+def later(seconds: int = 0) -> web.Response:
+    text = "Too many users trying to log in"
+    return web.json_response({"message": text}, status=429, headers={"Retry-After": str(seconds)})
 
 
 async def test_a_hub_that_says_later_is_asked_again(hub: Hub, api: HubAPI) -> None:
@@ -66,9 +71,17 @@ async def test_a_hub_that_says_later_is_asked_again(hub: Hub, api: HubAPI) -> No
 
 
 async def test_a_hub_that_says_later_for_too_long_has_failed(hub: Hub, api: HubAPI) -> None:
-    hub.starts = [later()]
+    hub.starts = [later(60)]
     with pytest.raises(StepFailed, match="HTTP 429: Too many users"):
-        await api.start("ada", {}, limit_s=-1)
+        await api.start("ada", {}, limit_s=30)
+
+
+async def test_a_hub_may_take_its_time_for_a_start(hub: Hub, api: HubAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubapi, "ANSWER_LIMIT_S", 0.2)
+    hub.pause_s, hub.starts = 0.5, [web.Response(status=201), web.Response(status=201)]
+    assert await api.start("ada", {}, limit_s=30) == 0
+    with pytest.raises(StepFailed, match=r"the hub did not answer within 0\.2 s"):
+        await api.ask("POST", "/users/ada/server")
 
 
 async def test_a_start_ends_as_the_hub_says(hub: Hub, api: HubAPI) -> None:
