@@ -59,18 +59,14 @@ def kim(running_fork_hub: RunningHub) -> Person:
 
 @pytest.fixture(autouse=True)
 def serving(kim: Person, hub_logs: list[Path]) -> None:
-    """A running server with a starter before each test."""
+    """A running server that has a starter, or gets one, before each test."""
     hub_logs.append(kim.hub.logs)
     kim.hub.await_answer()
     if not kim.servers():
         start(kim)
-    if not starters(kim):
-        with contextlib.suppress(AssertionError):
-            await_that("a starter that was about to be made", lambda: starters(kim), 3)
-    if not starters(kim):
+    if not starters(kim) and "started plainly from now on" in log(kim):
         kim.stop()
         start(kim)
-    the_starter(kim)
 
 
 @pytest.fixture
@@ -329,7 +325,6 @@ def test_a_plain_server_has_forked_kernels(kim: Person) -> None:
     give(pia, home(pia) / ".jupyter" / "jupyter_server_config.py", CONFIGURATION)
     start(pia)
     assert "server started plainly" in log(pia)
-    the_starter(pia)
     kernel = pia.kernel()
     assert forked(kernel)
     code = "import os, resource; print(oct(os.umask(0)), resource.getrlimit(resource.RLIMIT_STACK)[0])"
@@ -378,31 +373,61 @@ def test_the_parent_of_kernels_is_replaced_and_nobody_notices(kim: Person, kerne
     assert pid_of(kernel) == pid
     end(another)
     rob = hub.person("rob")
-    start(rob)  # with a starter of the new parent's, or without one
+    start(rob)
     other = rob.kernel()
-    assert other.run("print(1)") == "1\n"
+    assert other.run("print(1)") == "1\n", "forked or not"
     rob.stop()
     assert the_parent_of_kernels(hub) != parent
     start(rob)
-    the_starter(rob)
     other = rob.kernel()
     assert forked(other)
     rob.stop()
+
+
+def test_a_server_that_has_had_no_kernel_has_no_starter(kim: Person) -> None:
     kim.stop()
+    start(kim)
+    assert not starters(kim)
+    kernel = kim.kernel()
+    assert forked(kernel)
+    assert len(starters(kim)) == 1
+    end(kernel)
+
+
+@pytest.mark.parametrize(("number", "fast"), [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+def test_a_server_that_waits_outlives_the_launcher(kim: Person, number: signal.Signals, fast: bool) -> None:
+    """One that is told to end gives a starter to each server that has none; one that crashes cannot."""
+    kim.stop()
+    start(kim)
+    replaced(kim.hub, number)
+    ready = starters(kim)
+    assert len(ready) == fast
+    kernel = kim.kernel()
+    image = cat(f"/proc/{pid_of(kernel)}/auxv")
+    assert [cat(f"/proc/{one}/auxv") for one in ready] == [image] * fast
+    assert starters(kim) == ready
+    end(kernel)
+    kim.stop()
+
+
+def replaced(hub: RunningHub, number: signal.Signals) -> None:
+    """Have another launcher."""
+    launcher = hub.pid("launcher")
+    os.kill(launcher, number)
+    await_that("there is a new launcher", lambda: hub._pid("launcher") not in (None, launcher))
+    await_that("it has found the server", lambda: "kim" in [entry["user"] for entry in hub.status()["servers"]])
+    the_parent_of_kernels(hub)
 
 
 def test_a_new_launcher_leaves_starters_as_they_are(kim: Person, kernel: Kernel) -> None:
     hub = kim.hub
-    launcher, starter, pid = hub.pid("launcher"), the_starter(kim), pid_of(kernel)
-    os.kill(launcher, signal.SIGKILL)
-    await_that("there is a new launcher", lambda: hub._pid("launcher") not in (None, launcher))
-    await_that("it has found the server", lambda: "kim" in [entry["user"] for entry in hub.status()["servers"]])
+    starter, pid = the_starter(kim), pid_of(kernel)
+    replaced(hub, signal.SIGKILL)
     other = kim.kernel()
     assert the_starter(kim) == starter
     assert cat(f"/proc/{pid_of(other)}/auxv") == cat(f"/proc/{pid}/auxv")
     end(other)
     kim.stop()
-    the_parent_of_kernels(hub)
 
 
 def cat(path: str) -> bytes:

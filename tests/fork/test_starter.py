@@ -20,7 +20,8 @@ from kernels import alive
 
 import needs
 from hubfleet.engines.local import specification
-from hubfleet.engines.local.starters import Place, Starters
+from hubfleet.engines.local.processes import ProcessHandle
+from hubfleet.engines.local.starters import Starters
 from hubfleet.singleuser import kernels
 
 pytestmark = needs.root()
@@ -40,13 +41,18 @@ class Made:
         self.pid = 0
 
     async def starter(self) -> kernels.Starter:
-        place = Place()
-        theirs = place.theirs.dup().detach()
-        place.of(self.server.pid, self.output.fileno(), {"environment": self.environment})
-        self.starters.give(place)
-        await asyncio.wait_for(asyncio.gather(*self.starters._making), 60)
+        """One that is there already; ``self.pid``."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        server = ProcessHandle.of(self.server.pid)
+        self.starters.keep(ours, server, Path(self.output.name), {"environment": self.environment})
+        starter = kernels.Starter(theirs.detach(), logging.getLogger("server"))
+        await asyncio.wait_for(self.starters._forks._ready.wait(), 90)
+        kernel = await asyncio.to_thread(self.start, starter)
+        assert kernel is not None
+        kernel.kill()
+        kernel.wait(10)
         self.pid = max(children(self.starters._forks.pid or 0))
-        return kernels.Starter(theirs, logging.getLogger("server"))
+        return starter
 
     def start(self, starter: kernels.Starter, startup: str = "") -> kernels.ForkedKernel | None:
         """A kernel that runs this code when it is up."""

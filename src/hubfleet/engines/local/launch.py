@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,11 +23,12 @@ from urllib.parse import quote
 
 from hubfleet.config.effective import Effective
 from hubfleet.engines.local import home as homes
-from hubfleet.engines.local import sandbox, specification
+from hubfleet.engines.local import specification
 from hubfleet.engines.local.cgroups import Cgroups, Limits
+from hubfleet.engines.local.plain import start_plainly
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.specification import Settings
-from hubfleet.engines.local.starters import Place, Starters
+from hubfleet.engines.local.starters import Starters
 from hubfleet.engines.local.uids import NoIdLeft, uid_for
 from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
@@ -94,7 +94,7 @@ class LocalLaunch:
             server = (name, uid, home, run / "server.sock")
             spec = specification.server(self._settings, request, effective, *server, cgroups)
             progress("Starting the server")
-            pid, ready, place = await self._spawn(spec, log, effective)
+            pid, ready, kernels = await self._spawn(spec, log, effective)
         except StartFailed:
             self._clean(request.id)
             raise
@@ -102,8 +102,8 @@ class LocalLaunch:
             self._clean(request.id)
             raise StartFailed(f"the server could not be started: {error}") from error
         handle = ProcessHandle.of(pid)
-        socket = run / "server.sock"
-        url = f"http+unix://{quote(str(socket), safe='')}"
+        address = run / "server.sock"
+        url = f"http+unix://{quote(str(address), safe='')}"
         record = Record(
             request.id,
             request.user,
@@ -116,18 +116,18 @@ class LocalLaunch:
         )
         try:
             spawned(record)
-            await self._until_listening(record, socket, ready, effective)
+            await self._until_listening(record, address, ready, effective)
         except BaseException as error:
-            if place:
-                place.close()
+            if kernels:
+                kernels.close()
             await asyncio.shield(self.stop(record, grace=0))
             if isinstance(error, OSError):
                 raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
             raise
         finally:
             os.close(ready)
-        if place:
-            self._kernels.give(place)
+        if kernels:
+            self._kernels.keep(kernels, handle, log, spec)
         progress("The server is up")
         return record
 
@@ -166,42 +166,45 @@ class LocalLaunch:
         )
         return self._cgroups.create(server, limits)
 
-    async def _spawn(self, spec: Mapping[str, Any], log: Path, effective: Effective) -> tuple[int, int, Place | None]:
+    async def _spawn(
+        self, spec: Mapping[str, Any], log: Path, effective: Effective
+    ) -> tuple[int, int, socket.socket | None]:
         """Start a server: forked where that is possible and wanted, else plainly.
 
-        Returns its process id, a descriptor on which it says that it is up, and where to give it a starter of kernels;
+        Returns its process id, a descriptor on which it says that it is up, and a socket on which it asks for kernels;
         the caller closes these.
         """
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         hearing, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         early = [name for name in effective.environment if name.startswith(_READ_EARLY)]
-        place = Place() if effective.fast_start and not early else None
+        forked = effective.fast_start and not early
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if forked else (None, None)
         try:
             os.write(output, f"{_BEGINNING} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
             pid = None
-            if place:
-                pid = await self._forks.spawn(spec, output, saying, place.theirs.fileno())
+            if theirs:
+                pid = await self._forks.spawn(spec, output, saying, theirs.fileno())
             if pid is None:
                 if effective.fast_start:
                     reason = f"{', '.join(early)} in its environment" if early else "the fork server is away"
                     os.write(output, f"{_BEGINNING} plainly: {reason}\n".encode())
-                child = _start_plainly(spec, output, saying, place.theirs.fileno() if place else None)
+                child = start_plainly(spec, output, saying, theirs.fileno() if theirs else None)
                 self._children[child.pid] = child
                 pid = child.pid
-            if place:
-                place.of(pid, output, spec)
         except BaseException:
             os.close(hearing)
-            if place:
-                place.close()
+            if ours:
+                ours.close()
             raise
         finally:
             os.close(output)
             os.close(saying)
-        return pid, hearing, place
+            if theirs:
+                theirs.close()
+        return pid, hearing, ours
 
-    async def _until_listening(self, record: Record, socket: Path, ready: int, effective: Effective) -> None:
+    async def _until_listening(self, record: Record, address: Path, ready: int, effective: Effective) -> None:
         """Return when the server says that it is up; raise StartFailed as soon as its process is gone.
 
         One whose user has switched our extension off says nothing: then it is up when its socket accepts.
@@ -218,7 +221,7 @@ class LocalLaunch:
                 if isinstance(status, Stopped):
                     raise StartFailed(_failure_text(status, Path(record.log), effective))
                 with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_unix_connection(str(socket))
+                    _, writer = await asyncio.open_unix_connection(str(address))
                     writer.close()
                     return
                 if told.done():  # it has closed the descriptor without a word
@@ -303,29 +306,6 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 1)
     except BlockingIOError:
         return b""
-
-
-def _start_plainly(spec: Mapping[str, Any], output: int, ready: int, kernels: int | None) -> subprocess.Popen[bytes]:
-    """Start the sandbox in a session of its own. The specification (it holds the token) goes through a pipe."""
-    given = {"HUBFLEET_READY": ready} if kernels is None else {"HUBFLEET_READY": ready, "HUBFLEET_KERNELS": kernels}
-    spec = {**spec, "environment": {**spec["environment"], **{name: str(value) for name, value in given.items()}}}
-    child = subprocess.Popen(
-        [sys.executable, "-I", "-S", sandbox.__file__],
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-        cwd="/",
-        env={},
-        pass_fds=tuple(given.values()),
-    )
-    assert child.stdin is not None
-    try:
-        with child.stdin as pipe:
-            pipe.write(json.dumps(spec).encode())
-    except BrokenPipeError:
-        pass  # it died at once; the caller finds out from its exit code and its log
-    return child
 
 
 def _failure_text(status: Stopped, log: Path, effective: Effective) -> str:
