@@ -6,6 +6,7 @@ while requests are served. It answers at ``/probe``. A user can also have it as 
 
 import asyncio
 import gc
+import importlib.metadata
 import json
 import locale
 import logging
@@ -39,6 +40,11 @@ def _shown(value):
     return value.__qualname__ if callable(value) and hasattr(value, "__qualname__") else repr(value)
 
 
+def _offers():
+    groups = importlib.metadata.entry_points()
+    return [one for group in groups.values() for one in group] if isinstance(groups, dict) else groups
+
+
 def interpreter():
     main = sys.modules["__main__"]
     return {
@@ -55,6 +61,7 @@ def interpreter():
         "warning_filters": sorted(map(repr, warnings.filters)),
         "encodings": [sys.getdefaultencoding(), sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()],
         "streams": [_stream(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)],
+        "offers": sorted([one.group, one.name, one.value] for one in _offers()),
         "recursion": sys.getrecursionlimit(),
         "switch": sys.getswitchinterval(),
         "hooks": [_shown(hook) for hook in (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook)],
@@ -289,6 +296,18 @@ def _defaults():
     return found
 
 
+def _known():
+    """What was found out before the fork."""
+    import jinja2.lexer
+    from jupyterlab_server import settings_utils
+
+    return {
+        "offers": hasattr(importlib.metadata.entry_points, "__self__"),
+        "schemas": len(getattr(settings_utils.Validator, "_right", ())),
+        "templates": len(jinja2.lexer._lexer_cache),
+    }
+
+
 def application(server):
     app = server.web_app
     patterns = []
@@ -307,6 +326,7 @@ def application(server):
         "class_defaults": _defaults(),
         "hub_auth": _traits(server.identity_provider.hub_auth),
         "singleton": type(server).initialized(),
+        "known": _known(),
         "notebook_schemas": sorted(map(str, __import__("nbformat.validator").validator.validators)),
         "looked_for_language_servers": server.language_server_manager._ready,
         "config": json.loads(json.dumps(server.config, default=repr, sort_keys=True)),

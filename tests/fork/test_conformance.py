@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 from compare import Difference, differences, flat, machines
-from forked import home, is_forked, launcher_log, log, own_extension, probed, start, the_parent, why_not_prepared
+from forked import (
+    give,
+    home,
+    is_forked,
+    launcher_log,
+    log,
+    own_extension,
+    own_packages,
+    probed,
+    start,
+    the_parent,
+    why_not_prepared,
+)
 from harness import Person, RunningHub, await_that
 
 import needs
@@ -64,6 +76,7 @@ ALLOWED: dict[str, tuple[str, Difference]] = {
         lambda fast, plain: (fast, plain) == ({}, None),
     ),
     r"/application/notebook_schemas": ("they are made beforehand", _more),
+    r"/application/known/.*": ("it is found out beforehand", lambda fast, plain: fast > plain),
     # how a server says that it is up, and reaches its starter of kernels
     r"/process/environ": ("numbers of descriptors", _only_ready),
     r"/process/os_environ/HUBFLEET_READY": ("the number of a descriptor", lambda fast, plain: fast == "3"),
@@ -168,6 +181,44 @@ def test_notebooks_schemas_are_there_when_a_server_starts(hub: RunningHub) -> No
         made = probed(ned)["application"]["notebook_schemas"]
         assert ("('fastjsonschema', 4, 5, False)" in made) == (kind == "fast")
         ned.stop()
+
+
+OWN_SCHEMA = ".local/share/jupyter/labextensions/own/schemas/own/plugin.json"
+
+
+def test_settings_are_as_in_a_plain_server(hub: RunningHub) -> None:
+    """JupyterLab's and its extensions' schemas are checked beforehand; the user's own when they are asked for."""
+    answers, refusals = [], []
+    for kind in ("fast", "plain"):
+        ola = hub.person("ola")
+        start(ola, kind)
+        answers.append(ola.jupyter("GET", "/lab/api/settings").json())
+        give(ola, home(ola) / OWN_SCHEMA, '{"title": "Own", "type": "thing"}')
+        refusals.append(ola.jupyter("GET", "/lab/api/settings/own:plugin"))
+        assert [one.status_code for one in refusals] == [500] * len(refusals)
+        (home(ola) / OWN_SCHEMA).unlink()
+        ola.stop()
+    assert len(answers[0]["settings"]) > 50
+    assert answers[0] == answers[1]
+    fast, plain = (one.json()["message"] for one in refusals)
+    assert "Failed validating schema (own:plugin): 'thing' is not valid" in fast
+    assert fast == plain
+
+
+def test_what_ones_own_packages_offer_is_found(hub: RunningHub) -> None:
+    """All packages' offers are read beforehand, but not where there are more packages than then."""
+    pat = hub.person("pat")
+    start(pat)
+    assert probed(pat)["application"]["known"]["offers"] is True
+    pat.stop()
+    about = own_packages(pat) / "own_thing-1.0.dist-info"
+    give(pat, about / "METADATA", "Metadata-Version: 2.1\nName: own-thing\nVersion: 1.0\n")
+    give(pat, about / "entry_points.txt", "[own.things]\nown = own_thing:it\n")
+    assert is_forked(start(pat), the_parent(hub))
+    offers = probed(pat)["interpreter"]["offers"]
+    assert ["own.things", "own", "own_thing:it"] in offers
+    assert len(offers) > 50
+    pat.stop()
 
 
 def test_an_extension_of_ones_own_is_loaded(ada: Person) -> None:

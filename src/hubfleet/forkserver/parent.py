@@ -23,7 +23,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import select
 import signal
 import socket
@@ -37,7 +36,7 @@ MOST = 4  # descriptors of a request
 
 REHEARSAL_LIMIT_S = 60
 OWN = "hubfleet_singleuser"
-PARTS = ("child", "pages", "prepared", "routes", "tied")
+PARTS = ("child", "known", "pages", "prepared", "routes", "tied")
 
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
 # Imported by a server after it has started: for a page, a kernel, a terminal, a notebook.
@@ -54,8 +53,6 @@ LATER = (
     "zmq.asyncio",
     "zmq.eventloop.zmqstream",
 )
-
-NOTEBOOKS = (5, 4, 2)  # minor versions of notebooks' format 4 that are about
 
 
 def load_module(name: str, path: str) -> Any:
@@ -81,22 +78,6 @@ def preload(modules: Iterable[str]) -> list[str]:
         except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
             failed.append(f"{name}: {type(error).__name__}: {error}")
     return failed
-
-
-def compile_schemas() -> list[str]:
-    """Make what checks a notebook when it is opened or saved; returns what failed.
-
-    nbformat makes it when it is first needed, and keeps it. It is several times as large as all else that a server
-    makes for a notebook.
-    """
-    try:
-        from nbformat.validator import get_validator
-
-        for minor in NOTEBOOKS:
-            get_validator(4, minor)  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
-        return [f"the schema of notebooks: {type(error).__name__}: {error}"]
-    return []
 
 
 def rehearse(spec: dict[str, Any], child: Any, *how: Any) -> list[str] | None:
@@ -238,9 +219,12 @@ def main() -> None:
     control = socket.socket(fileno=settings["control"])
     sys.path[0] = os.path.dirname(settings["program"])
     here = os.path.dirname(os.path.abspath(__file__))
-    child, pages, prepared, routes, ties = (load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS)
+    child, known, pages, prepared, routes, ties = (
+        load_module(f"hubfleet_{name}", f"{here}/{name}.py") for name in PARTS
+    )
     sandbox = load_module("hubfleet_sandbox", settings["sandbox"])
     ties.remember_what_is_asked()
+    offers = known.Offers()
     gc.disable()  # what is collected between imports leaves holes that later writes fill: shared pages become private
     failed = preload(FIRST)
     own = settings["rehearsal"]["environment"]["JUPYTERHUB_SERVICE_PREFIX"]
@@ -248,14 +232,13 @@ def main() -> None:
     rehearsed = rehearse(settings["rehearsal"], child, sandbox, ties.Tied(), ways)
     needed = [name for name in rehearsed or () if not name.startswith("/")]
     addresses = routes.compiled(name[1:] for name in rehearsed or () if name.startswith("/"))
-    known = trusted(needed, settings["distributions"])
-    failed += preload(known)
+    ours = trusted(needed, settings["distributions"])
+    failed += preload(ours)
     failed += preload(LATER)
-    failed += compile_schemas()
-    _ = platform.uname().processor  # asks a program; from now on known, also in forks
+    failed += known.learn(offers)
     tied = ties.Tied.found()
     begin = functools.partial(prepared.begin, settings["program"], settings["arguments"], tied)
-    foreign = None if rehearsed is None else sorted(set(needed) - set(known) - set(sys.modules))
+    foreign = None if rehearsed is None else sorted(set(needed) - set(ours) - set(sys.modules))
     files = prepared.configuration()
     audit = functools.partial(rehearse, settings["rehearsal"], child, sandbox, tied, ways, begin, ties.left_over)
     reason = why_not_prepared(foreign, files, audit)
