@@ -104,7 +104,7 @@ def _notebooks() -> None:
 
 def _settings() -> None:
     """Check the schemas of JupyterLab's settings, as a server does with all of them each time a page asks for them."""
-    from jupyterlab_server import settings_utils
+    from jupyterlab_server import settings_utils  # type: ignore[import-not-found]
 
     checked = settings_utils.Validator = Checked(settings_utils.Validator)
     for pattern in SCHEMAS:

@@ -1,8 +1,8 @@
 """Looks for language servers when a page asks for them.
 
 The extension `jupyter_lsp` looks at the start of every server for some thirty programs, in all places where they might
-be installed. That is nearly half of a server's work at its start. JupyterLab asks for them while it opens: that is early
-enough.
+be installed. That is nearly half of a server's work at its start. JupyterLab asks for them while it opens, which is
+early enough.
 """
 
 from __future__ import annotations
