@@ -20,6 +20,7 @@ from peers import Hubs, Peer, hubs
 
 STOCK_SERVER = 125 * 1024**2
 """What a server of stock JupyterHub takes at most while it starts and idles, for the decision whether N of them fit."""
+OUR_SERVER = 40 * 1024**2
 KERNEL = 60 * 1024**2
 SPARE = 2 * 1024**3
 IDLE_SHARE, IDLE_LIMIT_S = 0.15, 20
@@ -31,12 +32,14 @@ Measurement = Callable[[Hubs, argparse.Namespace], dict[str, Any]]
 # -- what a script is made of -----------------------------------------------------------------------------------------
 
 
-def parser(description: str | None, users: int, rounds: int) -> argparse.ArgumentParser:
-    """The options that all of them have. ``users``: how many people, where they fit into memory."""
+def parser(description: str | None, users: int, rounds: int, alone: bool = False) -> argparse.ArgumentParser:
+    """The options that all have. ``users``: how many people, where they fit into memory. ``alone``: without stock."""
     made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     made.add_argument("--users", type=int, metavar="N", help=f"how many people (default: {users}, or as many as fit)")
     made.add_argument("--rounds", type=int, default=rounds, metavar="R", help=f"of each hub (default: {rounds})")
-    made.add_argument("--stock", choices=("tuned", "defaults", "both"), default="tuned", help="which stock JupyterHub")
+    made.set_defaults(stock="none")
+    if not alone:
+        made.add_argument("--stock", choices=("tuned", "defaults", "both"), default="tuned", help="which of stock")
     made.add_argument("--json", action="store_true", help="print JSON instead of a table")
     made.add_argument("--quick", action="store_true", help="one round of each: does it work at all?")
     made.set_defaults(usual_users=users)
@@ -45,7 +48,11 @@ def parser(description: str | None, users: int, rounds: int) -> argparse.Argumen
 
 def script(description: str | None, measurement: Measurement, users: int, rounds: int) -> None:
     """A whole script: options, hubs, measurement, output."""
-    options = fitting(parser(description, users, rounds).parse_args())
+    show(fitting(parser(description, users, rounds).parse_args()), measurement)
+
+
+def show(options: argparse.Namespace, measurement: Measurement) -> None:
+    """Measure and print."""
     document = measured(options, {"": measurement})[""]
     print(json.dumps(document, indent=1) if options.json else table(document))
 
@@ -54,7 +61,8 @@ def fitting(options: argparse.Namespace, each: int = STOCK_SERVER) -> argparse.N
     """The options with a number of people that fits into memory. Ends the program where a wanted number does not."""
     room = max(1, (psutil.virtual_memory().available - SPARE) // each)
     if options.users is not None and not 1 <= options.users <= room:
-        sys.exit(f"{room} servers of stock JupyterHub fit into this machine's free memory, not {options.users}")
+        kind = "stock JupyterHub" if each >= STOCK_SERVER else "ours"
+        sys.exit(f"{room} servers of {kind} fit into this machine's free memory, not {options.users}")
     options.users = options.users or min(options.usual_users, room)
     options.rounds = 1 if options.quick else max(1, options.rounds)
     return options
@@ -150,8 +158,8 @@ def medians(made: list[dict[str, Any]], peers: Sequence[Peer], figure: Callable[
 
 def ratio(values: Sequence[float | None]) -> float | None:
     """How many times less ours (the first) is than the second."""
-    ours, stock = values[0], values[1]
-    return round(stock / ours, 2) if ours and stock else None
+    ours, *stock = values
+    return round(stock[0] / ours, 2) if ours and stock and stock[0] else None
 
 
 def p50(figure: str) -> Callable[[dict[str, Any]], float | None]:
@@ -164,7 +172,14 @@ def row(text: str, unit: str, values: Sequence[float | None]) -> dict[str, Any]:
     return {"what": text, "unit": unit, "values": list(values), "ratio": ratio(values)}
 
 
-_UNITS = {"s": (1.0, "{:.3f} s"), "MB": (1024**2, "{:.1f} MB"), "ms": (1e-3, "{:.1f} ms"), "": (1, "{:.0f}")}
+_UNITS = {
+    "s": (1.0, "{:.3f} s"),
+    "MB": (1024**2, "{:.1f} MB"),
+    "ms": (1e-3, "{:.1f} ms"),
+    "times": (1, "{:.2f}"),
+    "": (1, "{:.0f}"),
+}
+STOCK = "Stock JupyterHub runs SimpleLocalProcessSpawner: its local spawner, without accounts of the machine."
 
 
 def table(document: dict[str, Any]) -> str:
@@ -175,7 +190,7 @@ def table(document: dict[str, Any]) -> str:
     lines = [
         f"{about['cores']} cores, {about['memory'] / 1024**3:.0f} GB, Linux {about['kernel']}, load {about['load'][0]}",
         versions,
-        "Stock JupyterHub runs SimpleLocalProcessSpawner: its local spawner, without accounts of the machine.",
+        STOCK if document["stock"] else "Ours alone.",
         "",
         f"{'':44}" + "".join(f"{name:>17}" for name in names) + f"{'ratio':>9}",
     ]
@@ -202,7 +217,7 @@ def warnings(made: list[dict[str, Any]]) -> list[str]:
 def machine() -> dict[str, Any]:
     """What the run is made on."""
     return {
-        "cores": psutil.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)),  # `taskset` may have left fewer than there are
         "memory": psutil.virtual_memory().total,
         "memory_available": psutil.virtual_memory().available,
         "kernel": platform.release(),

@@ -97,9 +97,9 @@ class TokenRoster(HubfleetRoster):
 
 @contextlib.contextmanager
 def hubs(stock: str) -> Iterator[Hubs]:
-    """Start all hubs (``stock``: "tuned", "defaults" or "both"); nothing is left of them afterwards."""
+    """Start all hubs (``stock``: "tuned", "defaults", "both" or "none"); nothing is left of them afterwards."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    wanted = {"tuned": [TUNED], "defaults": [DEFAULTS], "both": [TUNED, DEFAULTS]}[stock]
+    wanted = {"tuned": [TUNED], "defaults": [DEFAULTS], "both": [TUNED, DEFAULTS], "none": []}[stock]
     # Our hub's own accounts must get through to it, so it is not below a private directory.
     with tempfile.TemporaryDirectory(
         prefix=f"hubfleet-bench-{os.getpid()}-", dir="/var/lib" if os.geteuid() == 0 else None

@@ -20,6 +20,7 @@ servers:
     plain: {title: Started plainly, fast_start: false}
     tongue: {title: In another language, environment: {LANG: C}}
     patient: {title: With time for slow kernels, environment: {KERNEL_LAUNCH_TIMEOUT: "90"}}
+    strict: {title: Otherwise, environment: {NBFORMAT_VALIDATOR: jsonschema, JUPYTER_PREFER_ENV_PATH: "0"}}
 """
 
 

@@ -215,7 +215,7 @@ def test_what_ones_own_packages_offer_is_found(hub: RunningHub) -> None:
     give(pat, about / "METADATA", "Metadata-Version: 2.1\nName: own-thing\nVersion: 1.0\n")
     give(pat, about / "entry_points.txt", "[own.things]\nown = own_thing:it\n")
     assert is_forked(start(pat), the_parent(hub))
-    offers = probed(pat)["interpreter"]["offers"]
+    offers = probed(pat)["application"]["offers"]
     assert ["own.things", "own", "own_thing:it"] in offers
     assert len(offers) > 50
     pat.stop()

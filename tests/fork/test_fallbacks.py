@@ -106,6 +106,13 @@ def test_a_variable_that_the_parents_modules_have_looked_at_makes_the_start_a_pl
     gus.stop()
 
 
+def test_jupyters_own_variables_act_as_in_a_plain_start(gus: Person) -> None:
+    """Some act when a server is half-way up, some when a notebook is opened."""
+    assert not is_forked(start(gus, "strict"), the_parent(gus.hub))
+    assert "plainly: JUPYTER_PREFER_ENV_PATH, NBFORMAT_VALIDATOR in its environment" in log(gus)
+    gus.stop()
+
+
 def test_a_killed_parent_is_replaced_and_nobody_notices(fay: Person, gus: Person) -> None:
     hub, before = fay.hub, launcher_log(fay.hub)
     parent, pid = the_parent(hub), server_pid(fay)

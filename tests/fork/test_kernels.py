@@ -212,6 +212,32 @@ def test_kernels_end_with_their_server(kim: Person, kernel: Kernel, number: sign
     await_that("the hub knows it too", lambda: not kim.servers(), 60)
 
 
+def test_a_fork_that_is_refused_is_no_end(kim: Person, kernel: Kernel) -> None:
+    """There are more processes than there may be: neither a fork nor a plain start is possible."""
+    pid_of(kernel)
+    starter, limit = the_starter(kim), process_limit(server_pid(kim))
+    kept = limit.read_text()
+    limit.write_text("1")
+    try:
+        answer = kim.jupyter("POST", "/api/kernels", json={"name": "python3"})
+        assert answer.status_code == 500, answer.text
+        assert "This kernel is started plainly: its fork has died, or was refused" in log(kim)
+    finally:
+        limit.write_text(kept)
+    another = kim.kernel()
+    assert forked(another)
+    assert the_starter(kim) == starter
+    assert kernel.run("print(1)") == "1\n"
+    end(another)
+
+
+def process_limit(pid: int) -> Path:
+    """The file that has the limit to processes, of this one's control group."""
+    groups = {line.split(":")[1]: line.split(":")[2] for line in cat(f"/proc/{pid}/cgroup").decode().splitlines()}
+    place = f"pids{groups['pids']}" if "pids" in groups else groups[""].strip("/")
+    return Path("/sys/fs/cgroup") / place / "pids.max"
+
+
 def test_a_dead_starter_is_missed_by_nobody(kim: Person, kernel: Kernel) -> None:
     pid = pid_of(kernel)
     os.kill(the_starter(kim), signal.SIGKILL)

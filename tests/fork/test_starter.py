@@ -114,6 +114,19 @@ async def test_an_exit_code_is_as_a_childs(made: Made) -> None:
     assert not os.path.exists(f"/proc/{kernel.pid}"), "it has been waited for"  # noqa: ASYNC240 - nothing to wait for
 
 
+async def test_a_kernel_is_there_when_it_has_been_started(made: Made) -> None:
+    """Who asks it before it can hear waits for half a second. A user's own startup file may take long, though."""
+    starter = await made.starter()
+    for pause, least, most in ((0.6, 0.6, 5), (30, kernels.UP_LIMIT_S, 10)):
+        begun = time.monotonic()
+        kernel = await asyncio.to_thread(made.start, starter, f"import time; time.sleep({pause})")
+        assert kernel is not None
+        assert least <= time.monotonic() - begun < most
+        assert kernel.poll() is None
+        kernel.kill()
+        kernel.wait(30)
+
+
 async def test_a_kernel_outlives_its_starter_and_not_its_server(made: Made) -> None:
     starter = await made.starter()
     kernel = made.start(starter)

@@ -27,6 +27,17 @@ def seen(process: psutil.Process) -> str:
 
 
 @pytest.mark.timeout(420)
+def test_it_plays_classes_of_ours_alone() -> None:
+    command = [sys.executable, str(START.with_name("many.py")), "--users", "3", "--quick", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["failed"] == 0
+    assert data["ratio_more"] > 0
+    assert [(one["hub"], one["people"]) for one in data["rounds"]] == [("hubfleet", 3)] * 2
+
+
+@pytest.mark.timeout(420)
 def test_it_compares_us_with_stock_jupyterhub_and_leaves_nothing() -> None:
     process = subprocess.Popen(
         [sys.executable, str(START), "--users", "2", "--quick", "--json"],

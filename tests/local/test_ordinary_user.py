@@ -117,6 +117,25 @@ def test_a_person_signs_up_starts_computes_and_stops(hub: RunningHub, account: s
     assert (hub.state / "homes" / "ada" / "kept.txt").read_text() == "kept"
 
 
+def test_nobody_of_the_account_looks_into_what_servers_and_kernels_are_forked_from(hub: RunningHub) -> None:
+    """All run under one account. What belongs to the account in /proc its processes could read and write."""
+    launcher = hub.pid("launcher")
+
+    def parents() -> list[Path]:
+        pids = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+        found = [Path(f"/proc/{pid}") for pid in pids]
+        return [one for one in found if b"hubfleet-kernels" in one.joinpath("cmdline").read_bytes() or _forks(one)]
+
+    await_that("both are there", lambda: len(parents()) == 2, 90)
+    await_that("and ready", lambda: (hub.logs / "launcher.log").read_text().count(" is ready (") >= 2, 90)
+    assert [parent.joinpath("environ").stat().st_uid for parent in parents()] == [0, 0]
+    assert Path(f"/proc/{launcher}/environ").stat().st_uid != 0, "so this tells something"
+
+
+def _forks(process: Path) -> bool:
+    return b"forkserver/parent.py" in process.joinpath("cmdline").read_bytes()
+
+
 def test_every_process_is_the_accounts_own(hub: RunningHub, account: str) -> None:
     uid = pwd.getpwnam(account).pw_uid
     assert {Path(f"/proc/{hub.pid(name)}").stat().st_uid for name in ("hub", "proxy", "launcher")} == {uid}

@@ -114,21 +114,31 @@ class Starter:
             with theirs:
                 self._socket.settimeout(ANSWER_LIMIT_S)
                 socket.send_fds(self._socket, [b"kernel"], [theirs.fileno(), 1, 2])
-            ours.settimeout(ANSWER_LIMIT_S)
-            ours.sendall(json.dumps(request).encode() + b"\n")
-            said, descriptors, _, _ = socket.recv_fds(ours, LINE, 1)
-            answer = json.loads(said or b"{}")
-            if "pid" in answer:
-                ours.sendall(b"+")
-                return ForkedKernel(answer["pid"], descriptors[0], ours, argv, _until_up(ours))
-            for descriptor in descriptors:
-                os.close(descriptor)
-            self._log.info("This kernel is started plainly: %s", answer.get("plain", "its fork has died"))
-        except (OSError, ValueError) as error:
+            return self._fork(ours, request)
+        except OSError as error:
             self._log.warning("Kernels are started plainly from now on, their starter does not answer: %s", error)
             self._socket.close()
             self._socket = None
+            ours.close()
+            return None
+
+    def _fork(self, ours: socket.socket, request: dict[str, Any]) -> ForkedKernel | None:
+        """Tell a fork what it is to be; None where it cannot. Raises TimeoutError where it does not answer."""
+        ours.settimeout(ANSWER_LIMIT_S)
+        reason = "its fork has died, or was refused"
+        descriptors: list[int] = []
+        with contextlib.suppress(ConnectionError, ValueError):
+            ours.sendall(json.dumps(request).encode() + b"\n")
+            said, descriptors, _, _ = socket.recv_fds(ours, LINE, 1)
+            answer = json.loads(said)
+            if "pid" in answer:
+                ours.sendall(b"+")
+                return ForkedKernel(answer["pid"], descriptors[0], ours, request["argv"], _until_up(ours))
+            reason = answer["plain"]
+        for descriptor in descriptors:
+            os.close(descriptor)
         ours.close()
+        self._log.info("This kernel is started plainly: %s", reason)
         return None
 
 

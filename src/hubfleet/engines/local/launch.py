@@ -45,9 +45,6 @@ _BEGINNING = "--- server started"
 
 _ASK_EVERY_S = 0.25
 
-_READ_EARLY = (*tied.EARLY, "JUPYTER", "NBFORMAT")
-"""Beginnings of variables that act while the interpreter starts or imports: with them, a start is a plain one."""
-
 
 class LocalLaunch:
     """Implements ``launcher.base.Launch`` for engine ``local``."""
@@ -177,7 +174,7 @@ class LocalLaunch:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         hearing, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        early = [name for name in effective.environment if name.startswith(_READ_EARLY)]
+        early = [name for name in effective.environment if name.startswith(tied.EARLY)]
         forked = effective.fast_start and not early
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if forked else (None, None)
         try:
