@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,14 @@ class Made:
 
 
 @pytest.fixture
+def ignoring() -> Iterator[None]:
+    """The launcher ignores a hang-up, as one does that was started with `nohup`."""
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, kept)
+
+
+@pytest.fixture
 async def made(hub: RunningHub, tmp_path: Path) -> AsyncIterator[Made]:
     engine = json.loads((hub.state / "launcher" / "launcher.json").read_text())["engine"]
     made = Made(specification.Settings.from_json(engine), tmp_path)
@@ -125,6 +133,16 @@ async def test_a_kernel_is_there_when_it_has_been_started(made: Made) -> None:
         assert kernel.poll() is None
         kernel.kill()
         kernel.wait(30)
+
+
+async def test_signals_arrive_whatever_the_launcher_ignores(ignoring: None, made: Made) -> None:
+    starter = await made.starter()
+    told = "import signal; open('told', 'w').write(repr(signal.getsignal(signal.SIGHUP)))"
+    kernel = await asyncio.to_thread(made.start, starter, told)
+    assert kernel is not None
+    assert "SIG_DFL" in (made.folder / "told").read_text()
+    kernel.kill()
+    kernel.wait(30)
 
 
 async def test_a_kernel_outlives_its_starter_and_not_its_server(made: Made) -> None:
