@@ -5,6 +5,7 @@ Everything that JupyterHub notes, checks and tells stays. What is left out is wo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +14,10 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.oauth.provider import JupyterHubOAuthServer, JupyterHubRequestValidator
 from jupyterhub.utils import hash_token
 from sqlalchemy.orm import sessionmaker
+from tornado import netutil
 from tornado.log import app_log
 
+from hubfleet import openfiles
 from hubfleet.hub import database, handlers
 
 
@@ -80,6 +83,12 @@ class Hub(JupyterHub):
         super().init_handlers()
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, handlers.HANDLERS)
 
+    async def start(self) -> None:
+        """As in JupyterHub, with a door that a class gets through at once."""
+        netutil.bind_unix_socket = functools.partial(netutil.bind_unix_socket, backlog=openfiles.BACKLOG)
+        await super().start()
+
 
 if __name__ == "__main__":
+    openfiles.raise_limit()
     Hub.launch_instance()

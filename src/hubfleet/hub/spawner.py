@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from traitlets import Unicode
 READOPT_LIMIT_S = 1800
 START_HTTP_LIMIT_S = 60
 LAUNCHER_AWAY_S = 1.0
+START_PATIENCE_S = 10.0  # with a launcher that is away: it is being started anew
 ANSWER_LIMIT_S = 10  # for questions; a page waits for them
 STOP_LIMIT_S = 60
 _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
@@ -113,18 +115,28 @@ class LauncherSpawner(Spawner):
         return str(answer["url"])
 
     async def _start(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = {"error": "the launcher ended in the middle of the start"}
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        async with (
-            self._session(limit) as session,
-            session.post("http://launcher/v1/start", json=wanted) as response,
-        ):
-            async for line in response.content:
-                answer = json.loads(line)
-                if "progress" not in answer:
-                    return answer
-                self._progress.put_nowait(answer["progress"])
-        return answer
+        """Have it started; returns the launcher's last word.
+
+        A launcher that is away, or goes away in the middle, is waited for, but not for long. The next one ends what
+        had been begun, and begins anew.
+        """
+        limit, heard = aiohttp.ClientTimeout(total=None, sock_connect=START_PATIENCE_S), time.monotonic()
+        while True:
+            try:
+                async with (
+                    self._session(limit) as session,
+                    session.post("http://launcher/v1/start", json=wanted) as response,
+                ):
+                    async for line in response.content:
+                        heard, answer = time.monotonic(), json.loads(line)
+                        if "progress" not in answer:
+                            return dict(answer)
+                        self._progress.put_nowait(answer["progress"])
+            except _LAUNCHER_DOWN as error:
+                if time.monotonic() > heard + START_PATIENCE_S:
+                    raise
+                self.log.warning("Starting %s has to wait for the launcher: %s", self._log_name, error)
+            await asyncio.sleep(LAUNCHER_AWAY_S)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the launcher reports, as events of JupyterHub's progress page."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hubfleet import __version__
+from hubfleet import __version__, openfiles
 from hubfleet.config import Config
 from hubfleet.engines import engine
 from hubfleet.launcher.base import BadRequest, Request, StartFailed, Stopped, Unknown
@@ -185,7 +185,7 @@ async def serve(settings: Settings) -> None:
         application(servers, frozenset({settings.hub_uid, os.geteuid()})), access_log=None, shutdown_timeout=1
     )
     await runner.setup()
-    await web.SockSite(runner, listening).start()
+    await web.SockSite(runner, listening, backlog=openfiles.BACKLOG).start()
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     await ending.wait()
@@ -196,6 +196,7 @@ async def serve(settings: Settings) -> None:
 def main() -> None:
     """Entry point of the program."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    openfiles.raise_limit()
     asyncio.run(serve(Settings.read(Path(sys.argv[1]))))
 
 

@@ -21,6 +21,7 @@ The specification's keys (all optional but ``argv``):
 ``scratch``       [[directory, size], ...] private temporary file systems, writable by everybody in this sandbox
 ``identity``      {"file": content}: private versions of files such as /etc/passwd
 ``hide_processes``  a /proc without other people's processes, where the kernel allows one
+``open_files``    [wanted, most]: how many files it may have open
 ``parent_death``  signal to get when the parent dies
 ``join``          a descriptor of a process whose namespaces to join, instead of making those above
 """
@@ -34,6 +35,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import signal
 import sys
 from typing import Any, NoReturn
@@ -178,6 +180,8 @@ def confine(spec: dict[str, Any]) -> dict[str, str]:
         entry = pwd.getpwnam(spec["account"])
         shared = grp.getgrnam(spec["shared_group"]).gr_gid
         spec = {**spec, "uid": entry.pw_uid, "gid": entry.pw_gid, "groups": [shared]}
+    if "open_files" in spec:
+        resource.setrlimit(resource.RLIMIT_NOFILE, tuple(spec["open_files"]))
     for path in spec.get("cgroups", []):
         with open(path, "w") as file:
             file.write(str(os.getpid()))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from hubfleet import openfiles
 from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
 from hubfleet.engines.local import sandbox
@@ -88,7 +89,7 @@ def server(
     }
     if uid is None:
         environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
-        return {"argv": argv, "environment": environment, "directory": inside}
+        return {"argv": argv, "environment": environment, "directory": inside, "open_files": openfiles.USUAL}
     private = f"/run/user/{uid}"
     environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
     room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
@@ -96,6 +97,7 @@ def server(
         "argv": argv,
         "environment": environment,
         "directory": inside,
+        "open_files": openfiles.USUAL,
         "uid": uid,
         "gid": uid,
         "cgroups": cgroups,
@@ -168,7 +170,7 @@ def kernels(settings: Settings) -> dict[str, Any]:
 
 def starter(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The specification of the starter of kernels that belongs to a server with this one."""
-    joined = {key: spec[key] for key in ("uid", "gid", "cgroups") if key in spec}
+    joined = {key: spec[key] for key in ("uid", "gid", "cgroups", "open_files") if key in spec}
     return {**joined, "environment": {"JUPYTERHUB_USER": spec["environment"].get("JUPYTERHUB_USER", "")}}
 
 
