@@ -15,6 +15,11 @@ LIMIT_BYTES = 5 * 1024 * 1024
 KEEP = 3
 
 
+def open_log(path: Path) -> int:
+    """A descriptor for a process's output: appends, and only the owner may read it. The caller closes it."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
 def rotate(path: Path, limit: int = LIMIT_BYTES, keep: int = KEEP) -> bool:
     """Rotate one file if it is larger than ``limit`` bytes; True if it was.
 

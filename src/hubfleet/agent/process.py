@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hubfleet.agent.base import Progress
 from hubfleet.errors import ApplyError
-from hubfleet.logfiles import tail
+from hubfleet.logfiles import open_log, tail
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.process import Process
 from hubfleet.supervisor.spec import ProcessSpec, ProcessStatus, SupervisorStatus, write_spec
@@ -107,7 +107,7 @@ def _tell_supervisor(process: Process) -> None:
 
 
 def _start_supervisor(process: Process) -> None:
-    log = os.open(Path(process.log).parent / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = open_log(Path(process.log).parent / "supervisor.log")
     try:
         child = subprocess.Popen(
             [*process.supervisor, *(["--attached"] if process.attached else [])],

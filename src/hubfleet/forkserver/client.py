@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.forkserver import parent, tied
+from hubfleet.logfiles import open_log
 
 log = logging.getLogger("hubfleet.forkserver")
 
@@ -138,7 +139,7 @@ class ForkServer:
         ours.setblocking(False)
         settings = json.dumps({**self._settings, "control": theirs.fileno()})
         try:
-            output = os.open(self._output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            output = open_log(self._output)
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     *(str(self._python), self._program, settings),

@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from hubfleet.logfiles import rotate_all
+from hubfleet.logfiles import open_log, rotate_all
 from hubfleet.supervisor.spec import LOCK, ProcessSpec, ProcessStatus, SupervisorStatus, identity, read_specs
 
 log = logging.getLogger("hubfleet.supervisor")
@@ -80,7 +80,7 @@ class Keeper:
             self._restarts += 1
 
     async def _start(self) -> asyncio.subprocess.Process:
-        output = os.open(self.spec.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        output = open_log(Path(self.spec.log))
         try:
             return await asyncio.create_subprocess_exec(
                 *self.spec.argv,

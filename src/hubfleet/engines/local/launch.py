@@ -33,7 +33,7 @@ from hubfleet.engines.local.uids import NoIdLeft, uid_for
 from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
 from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
-from hubfleet.logfiles import tail
+from hubfleet.logfiles import open_log, tail
 from hubfleet.names import short_id, system_name
 
 logger = logging.getLogger("hubfleet.launcher")
@@ -172,7 +172,7 @@ class LocalLaunch:
         the caller closes these.
         """
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        output = open_log(log)
         hearing, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         early = [name for name in effective.environment if name.startswith(tied.EARLY)]
         forked = effective.fast_start and not early

@@ -20,6 +20,7 @@ from hubfleet.engines.local import specification
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.forkserver import kernels
 from hubfleet.forkserver.client import ForkServer
+from hubfleet.logfiles import open_log
 
 CLOSING_LIMIT_S = 5.0  # less than the supervisor waits for the launcher
 
@@ -88,7 +89,7 @@ class Starters:
             if server is None:
                 return
             descriptors.callback(os.close, server)
-            output = os.open(place.log, os.O_WRONLY | os.O_APPEND)
+            output = open_log(place.log)
             descriptors.callback(os.close, output)
             pid = await self._forks.spawn(place.spec, output, place.asked.fileno(), server)
             if pid is not None:
