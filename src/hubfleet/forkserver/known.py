@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 NOTEBOOKS = (5, 4, 2)  # minor versions of notebooks' format 4 that are about
@@ -53,41 +53,30 @@ class Checked:
 
     def check_schema(self, schema: Any, *arguments: Any, **options: Any) -> None:
         """See jsonschema."""
-        text = "" if arguments or options else _text(schema)
-        found = hashlib.sha256(text.encode()).digest()
-        if not text or found not in self._right:
+        key = b"" if arguments or options else _digest(schema)
+        if key not in self._right:
             self._validator.check_schema(schema, *arguments, **options)
-            if text:
-                self._right.add(found)
+            if key:
+                self._right.add(key)
 
 
-def _text(value: Any) -> str:
-    """The value as JSON; nothing for what JSON has no words for."""
+def _digest(value: Any) -> bytes:
+    """Of the value as JSON; nothing for what JSON has no words for."""
     try:
-        return json.dumps(value)
+        return hashlib.sha256(json.dumps(value).encode()).digest()
     except (TypeError, ValueError):
-        return ""
+        return b""
 
 
-def learn(offers: Offers) -> list[str]:
-    """Find them; returns what failed."""
-    return [*_attempted(_learn(offers))]
-
-
-def _learn(offers: Offers) -> Iterator[tuple[str, Callable[[], object]]]:
-    yield "what packages offer", offers.learn
-    yield "the machine's processor", lambda: platform.uname().processor  # asks a program
-    yield "the schema of notebooks", _notebooks
-    yield "the schemas of settings", _settings
-    yield "the language of templates", _templates
-
-
-def _attempted(parts: Iterator[tuple[str, Callable[[], object]]]) -> Iterator[str]:
-    for name, part in parts:
-        try:
-            part()
-        except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
-            yield f"{name}: {type(error).__name__}: {error}"
+def answers(offers: Offers) -> tuple[tuple[str, Callable[[], object]], ...]:
+    """What there is to find, and how."""
+    return (
+        ("what packages offer", offers.learn),
+        ("the machine's processor", lambda: platform.uname().processor),  # asks a program
+        ("the schema of notebooks", _notebooks),
+        ("the schemas of settings", _settings),
+        ("the language of templates", _templates),
+    )
 
 
 def _notebooks() -> None:

@@ -71,10 +71,15 @@ def load_module(name: str, path: str) -> Any:
 
 def preload(modules: Iterable[str]) -> list[str]:
     """Import them; returns those that could not be, with the reason."""
+    return attempt((name, functools.partial(importlib.import_module, name)) for name in modules)
+
+
+def attempt(parts: Iterable[tuple[str, Callable[[], object]]]) -> list[str]:
+    """Do them all; returns the names of those that could not be done, with the reason."""
     failed = []
-    for name in modules:
+    for name, part in parts:
         try:
-            importlib.import_module(name)
+            part()
         except Exception as error:  # noqa: BLE001 - a server that needs it will say so itself
             failed.append(f"{name}: {type(error).__name__}: {error}")
     return failed
@@ -235,7 +240,7 @@ def main() -> None:
     ours = trusted(needed, settings["distributions"])
     failed += preload(ours)
     failed += preload(LATER)
-    failed += known.learn(offers)
+    failed += attempt(known.answers(offers))
     tied = ties.Tied.found()
     begin = functools.partial(prepared.begin, settings["program"], settings["arguments"], tied)
     foreign = None if rehearsed is None else sorted(set(needed) - set(ours) - set(sys.modules))
