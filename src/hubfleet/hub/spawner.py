@@ -132,6 +132,7 @@ class LauncherSpawner(Spawner):
                         if "progress" not in answer:
                             return dict(answer)
                         self._progress.put_nowait(answer["progress"])
+                    raise ConnectionResetError("it ended without a last word")
             except _LAUNCHER_DOWN as error:
                 if time.monotonic() > heard + START_PATIENCE_S:
                     raise
