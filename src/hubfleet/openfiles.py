@@ -20,6 +20,6 @@ BACKLOG = 4096
 def raise_limit() -> None:
     """Let this process have as many open as it may, or as are enough."""
     wanted, most = USUAL
-    enough = most if most != resource.RLIM_INFINITY and most < ENOUGH else ENOUGH
+    enough = ENOUGH if most == resource.RLIM_INFINITY else min(most, ENOUGH)
     if wanted != resource.RLIM_INFINITY and wanted < enough:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))

@@ -85,6 +85,7 @@ class Hub(JupyterHub):
 
     async def start(self) -> None:
         """As in JupyterHub, with a door that a class gets through at once."""
+        # There is no setting for this; JupyterHub takes the function from there when it starts.
         netutil.bind_unix_socket = functools.partial(netutil.bind_unix_socket, backlog=openfiles.BACKLOG)
         await super().start()
 

@@ -87,17 +87,15 @@ def server(
         "JUPYTERHUB_DEFAULT_URL": effective.default_url,
         "JUPYTERHUB_ROOT_DIR": inside,
     }
+    plain = {"argv": argv, "environment": environment, "directory": inside, "open_files": openfiles.USUAL}
     if uid is None:
         environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
-        return {"argv": argv, "environment": environment, "directory": inside, "open_files": openfiles.USUAL}
+        return plain
     private = f"/run/user/{uid}"
     environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
     room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
     return {
-        "argv": argv,
-        "environment": environment,
-        "directory": inside,
-        "open_files": openfiles.USUAL,
+        **plain,
         "uid": uid,
         "gid": uid,
         "cgroups": cgroups,
