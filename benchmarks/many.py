@@ -12,7 +12,7 @@ import argparse
 from typing import Any
 
 from hubfleet.loadtest import Scenario
-from measure import LIMIT_S, OUR_SERVER, STEP_LIMIT_S, fitting, medians, parser, rounds, row, show
+from measure import LIMIT_S, STEP_LIMIT_S, medians, ratio, rounds, row, script
 from peers import Hubs
 
 FEWER = 100
@@ -26,20 +26,20 @@ def measure(found: Hubs, options: argparse.Namespace) -> dict[str, Any]:
         played = rounds(found.all, Scenario(people, idle_s=0, **limits), options.rounds, options.quick)
         walls += medians(played, found.all, lambda one: one["wall_s"])
         made += played
-    fewer, more = walls
+    failed = sum(one["failed"] for one in made)
     return {
         "users": options.users,
-        "ratio_more": round(more / fewer, 2) if fewer and more else None,
-        "failed": sum(one["failed"] for one in made),
+        "ratio_more": ratio(walls),
+        "failed": failed,
         "rows": [
-            row(f"{min(FEWER, options.users)} people at once: all ready", "s", [fewer]),
-            row(f"{options.users} people at once: all ready", "s", [more]),
-            row("  how many times as long", "times", [more / fewer if fewer and more else None]),
-            row("  of them failed, all rounds", "", [sum(one["failed"] for one in made)]),
+            row(f"{min(FEWER, options.users)} people at once: all ready", "s", walls[:1]),
+            row(f"{options.users} people at once: all ready", "s", walls[1:]),
+            row("  how many times as long", "times", [ratio(walls)]),
+            row("  of them failed, all rounds", "", [failed]),
         ],
         "rounds": made,
     }
 
 
 if __name__ == "__main__":
-    show(fitting(parser(__doc__, users=220, rounds=3, alone=True).parse_args(), OUR_SERVER), measure)
+    script(__doc__, measure, users=220, rounds=3, alone=True)

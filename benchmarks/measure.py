@@ -39,20 +39,18 @@ def parser(description: str | None, users: int, rounds: int, alone: bool = False
     made.add_argument("--rounds", type=int, default=rounds, metavar="R", help=f"of each hub (default: {rounds})")
     made.set_defaults(stock="none")
     if not alone:
-        made.add_argument("--stock", choices=("tuned", "defaults", "both"), default="tuned", help="which of stock")
+        kinds = ("tuned", "defaults", "both")
+        made.add_argument("--stock", choices=kinds, default="tuned", help="which stock JupyterHub")
     made.add_argument("--json", action="store_true", help="print JSON instead of a table")
     made.add_argument("--quick", action="store_true", help="one round of each: does it work at all?")
     made.set_defaults(usual_users=users)
     return made
 
 
-def script(description: str | None, measurement: Measurement, users: int, rounds: int) -> None:
+def script(description: str | None, measurement: Measurement, users: int, rounds: int, alone: bool = False) -> None:
     """A whole script: options, hubs, measurement, output."""
-    show(fitting(parser(description, users, rounds).parse_args()), measurement)
-
-
-def show(options: argparse.Namespace, measurement: Measurement) -> None:
-    """Measure and print."""
+    each = OUR_SERVER if alone else STOCK_SERVER
+    options = fitting(parser(description, users, rounds, alone).parse_args(), each)
     document = measured(options, {"": measurement})[""]
     print(json.dumps(document, indent=1) if options.json else table(document))
 
@@ -61,8 +59,8 @@ def fitting(options: argparse.Namespace, each: int = STOCK_SERVER) -> argparse.N
     """The options with a number of people that fits into memory. Ends the program where a wanted number does not."""
     room = max(1, (psutil.virtual_memory().available - SPARE) // each)
     if options.users is not None and not 1 <= options.users <= room:
-        kind = "stock JupyterHub" if each >= STOCK_SERVER else "ours"
-        sys.exit(f"{room} servers of {kind} fit into this machine's free memory, not {options.users}")
+        size = f"{each / 1024**2:.0f} MB"
+        sys.exit(f"{room} servers of {size} fit into this machine's free memory, not {options.users}")
     options.users = options.users or min(options.usual_users, room)
     options.rounds = 1 if options.quick else max(1, options.rounds)
     return options

@@ -375,6 +375,10 @@ class RunningHub:
         assert person.log_in().status_code == 302
         return person
 
+    def operator_token(self) -> str:
+        token: str = json.loads((self.state / "secrets" / "tokens.json").read_text())["operator_token"]
+        return token
+
     def down(self) -> None:
         self.run("down", "--yes")
 

@@ -40,14 +40,9 @@ def class_hub(running_class_hub: RunningHub, hub_logs: list[Path]) -> RunningHub
     return running_class_hub
 
 
-def operator_token(hub: RunningHub) -> str:
-    token: str = json.loads((hub.state / "secrets" / "tokens.json").read_text())["operator_token"]
-    return token
-
-
 def ask(hub: RunningHub, method: str, target: str, body: Any = None) -> Any:
     """The hub's API as the operator."""
-    return request(hub.state / "run/hub/hub.sock", method, f"/hub/api{target}", body, operator_token(hub))
+    return request(hub.state / "run/hub/hub.sock", method, f"/hub/api{target}", body, hub.operator_token())
 
 
 def left(hub: RunningHub) -> dict[str, Any]:
@@ -117,7 +112,7 @@ def test_nothing_is_left_of_it(class_hub: RunningHub, played: dict[str, Any]) ->
 
 
 def test_no_secret_is_shown_or_written(class_hub: RunningHub, played: dict[str, Any]) -> None:
-    token = operator_token(class_hub)
+    token = class_hub.operator_token()
     assert not [line for line in played["seen"] if token in line]
     # Tokens of JupyterHub and the shared password are long runs of letters and digits; nothing else here is.
     written = played["out"] + json.dumps(played["data"]) + played["page"].read_text()
