@@ -113,6 +113,11 @@ class Layout:
         return self.run / "proxy" / "api.sock"
 
     @property
+    def proxy_routes(self) -> Path:
+        """Where the proxy keeps its routes for the next one: the directory is the proxy's own."""
+        return self.run / "proxy" / "routes.json"
+
+    @property
     def launcher_socket(self) -> Path:
         return self.run / "launcher" / "launcher.sock"
 

@@ -100,6 +100,25 @@ def test_a_killed_part_comes_back_and_a_running_cell_does_not_notice(
     await_that("no process of the dead one is left over", lambda: len(processes_of(steady)) == count)
 
 
+def test_nobody_is_told_that_a_page_is_not_there_while_the_proxy_is_started_again(
+    steady: RunningHub, ada: Person
+) -> None:
+    """JupyterLab takes that for the end of its directory; a connection that is refused it tries again."""
+    told: list[int] = []
+
+    def ask() -> int:
+        try:
+            told.append(ada.jupyter("GET", "/api/status").status_code)
+        except requests.ConnectionError:
+            told.append(0)
+        return told[-1]
+
+    await_that("the server answers", lambda: ask() == 200, BACK_LIMIT_S)
+    dead = kill(steady, "proxy")
+    await_that("a new proxy answers", lambda: ask() == 200 and steady.pid("proxy") != dead, BACK_LIMIT_S)
+    assert set(told) == {0, 200}, told
+
+
 def test_a_killed_supervisor_takes_its_three_with_it_and_up_brings_them_back(
     steady: RunningHub, ada: Person, cell: Cell
 ) -> None:

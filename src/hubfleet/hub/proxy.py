@@ -1,4 +1,4 @@
-"""The stock proxy, watched: one that was started again has forgotten every route, and gets them back at once."""
+"""The stock proxy, watched: one that is started again has the routes it kept (proxy-routes.cjs), and gets the rest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WatchedProxy(ConfigurableHTTPProxy):
             routes = await self.get_all_routes()
             if self.app.hub.routespec not in routes:
                 self.log.warning("The proxy has forgotten its routes (it was restarted); it gets them back")
-                await self.check_routes(user_dict, service_dict, routes)
+            await self.check_routes(user_dict, service_dict, routes)
             self._seen = socket
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
             self.log.warning("The proxy cannot be asked: %s", error)
