@@ -6,23 +6,19 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import pytest
+import requests
 from harness import PASSWORD, WAITS, Person, RunningHub, await_that
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from windows import CHROMIUM, FLAGS, SLOW_MS, Window, run_cell
 
 import needs
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
-    "--disable-quic --no-first-run"
-)
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SLOW_MS = 90_000  # the most that a server's start or JupyterLab's first picture may take on a busy machine
+from hubfleet.hub.line import COOKIE
+from hubfleet.launcher.queue import capacity
 
 pytestmark = [needs.command("chromium")]
 
@@ -34,57 +30,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield browser
         browser.close()
-
-
-class Window:
-    """One person's browser window on a hub."""
-
-    def __init__(self, browser: Browser, hub: RunningHub) -> None:
-        self.hub = hub
-        self.context = browser.new_context(viewport=DESKTOP)
-        self.context.set_default_timeout(SLOW_MS)
-        self.page: Page = self.context.new_page()
-        self.faults: list[str] = []
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self._fault(str(error)))
-
-    def _console(self, message: ConsoleMessage) -> None:
-        # An answer such as 403 is reported as a failure to load; tests that expect one look at the page itself.
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self._fault(message.text)
-
-    def _fault(self, text: str) -> None:
-        if "/hub/" in self.page.url:  # what JupyterLab says of itself (as when its page is left) is not ours
-            self.faults.append(f"{self.page.url}: {text}")
-
-    def open(self, target: str) -> Page:
-        self.page.goto(self.hub.url + target)
-        return self.page
-
-    def log_in(self, name: str, password: str = PASSWORD) -> Page:
-        page = self.open("/hub/login")
-        page.get_by_label("User name").fill(name)
-        page.get_by_label("Password").fill(password)
-        page.keyboard.press("Enter")
-        page.wait_for_url(re.compile(r"/hub/(home|spawn)|/user/"))
-        return page
-
-    def picture(self, name: str) -> None:
-        """Keep the page as it is now, on a desktop and on a phone."""
-        folder = os.environ.get("HUBFLEET_SCREENSHOTS")
-        if not folder:
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=f"{folder}/{name}-desktop.png")
-        self.page.set_viewport_size(PHONE)
-        self.page.screenshot(path=f"{folder}/{name}-phone.png")
-        self.page.set_viewport_size(DESKTOP)
-
-    def no_wider_than_a_phone(self) -> None:
-        """Fail when a phone would have to scroll sideways."""
-        self.page.set_viewport_size(PHONE)
-        assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], self.page.url
-        self.page.set_viewport_size(DESKTOP)
 
 
 @pytest.fixture
@@ -100,28 +45,6 @@ def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
     for one in windows:
         one.context.close()
     assert [fault for one in windows for fault in one.faults] == []
-
-
-def run_cell(page: Page, code: str) -> None:
-    """Type code into the notebook's last cell and run it, as soon as the kernel is there."""
-    indicator = page.locator(".jp-Notebook-ExecutionIndicator").first
-    expect(indicator).to_have_attribute("data-status", "idle", timeout=SLOW_MS)
-    cells = page.locator(".jp-Notebook .jp-CodeCell")
-    cell = cells.nth(cells.count() - 1)  # fixed: a run adds another cell below
-    text = cell.locator(".cm-content")
-    text.click()
-    expect(page.locator(".jp-Notebook .cm-editor.cm-focused")).to_be_visible()
-    expect(page.get_by_text("Mode: Edit")).to_be_visible()  # what is typed before is lost
-    page.keyboard.insert_text(code)
-    expect(text).to_contain_text(code.partition("\n")[0])
-    for _ in range(10):  # JupyterLab shows "idle", and runs nothing, while its kernel is still connecting
-        page.keyboard.press("Shift+Enter")
-        try:
-            expect(cell.locator(".jp-InputArea-prompt")).not_to_have_text("[ ]:", timeout=4000)
-            return
-        except AssertionError:
-            text.click()
-    raise AssertionError(f"the cell does not run: {code}")
 
 
 def labelled(page: Page) -> None:
@@ -194,6 +117,7 @@ def test_the_way_from_sign_up_to_a_saved_notebook(hub: RunningHub, window: Calla
     mine.picture("lab")
 
     page = mine.open("/hub/home")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Your server on {hub.name}")
     mine.picture("home-running")
     page.get_by_role("button", name="Stop My Server").click()
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
@@ -222,6 +146,27 @@ def test_the_way_from_sign_up_to_a_saved_notebook(hub: RunningHub, window: Calla
     mine.open("/hub/home")
     page.get_by_role("button", name="Stop My Server").click()
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
+
+
+def test_each_mistake_in_a_sign_up_is_named(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    mine = window(hub)
+    page = mine.open("/hub/signup")
+    page.get_by_label("Choose a user name").fill("mo ritz")
+    page.get_by_label("Choose a password").fill("password")
+    page.get_by_label("The same password again").fill("another one")
+    page.get_by_label("Class password").fill("wrong")
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_role("alert").get_by_role("listitem")).to_have_text(
+        [
+            "That is not the class password. Ask whoever runs the class for it.",
+            "Choose a user name without spaces, commas and slashes.",
+            "The two passwords are not the same.",
+            "Choose a password of 8 to 72 characters that is not on everybody's list.",
+        ]
+    )
+    expect(page.get_by_label("Choose a user name")).to_have_value("mo ritz")
+    mine.no_wider_than_a_phone()
+    mine.picture("signup-mistakes")
 
 
 def test_a_cell_goes_on_in_an_open_page_while_every_part_dies(
@@ -424,6 +369,101 @@ def test_the_start_page_offers_what_is_mine(profiles_hub: RunningHub, window: Ca
     hers.picture("home-two-servers")
     page.get_by_role("button", name="Stop My Server").click()
     expect(page.get_by_role("button", name="Start My Server")).to_be_visible()
+
+
+PLACE = r"(you are next|1 person is before you|[1-9]\d* people are before you)[.]"
+
+
+REMEMBER = """
+new MutationObserver(() => {
+  const sign = document.querySelector("[role=status]");
+  if (sign?.checkVisibility()) {
+    sessionStorage.told = (sessionStorage.told ?? "") + location.pathname + " " + sign.textContent + "\\n";
+  }
+}).observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
+"""
+"""Chromium answers no question about a page that waits for the next one: so it has to remember what it told."""
+
+
+def expect_told(page: Page, target: str, what: str) -> None:
+    """Fail unless a page has told its place while its browser waited, and nothing else."""
+    told = (page.evaluate("sessionStorage.told") or "").splitlines()
+    assert told, "no place was shown"
+    for one in told:
+        assert re.fullmatch(f"{target} {what}: {PLACE}", one), one
+
+
+def test_who_waits_for_a_start_sees_the_place(profiles_hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    hub = profiles_hub
+    crowd = [hub.person(f"crowd-{number}") for number in range(4)]
+    lina = hub.person("lina")
+    hers = window(hub)
+    hers.page.add_init_script(REMEMBER)
+    hers.log_in(lina.name)
+    page = hers.open("/hub/home")
+    last = {"Cookie": f"{COOKIE}=last"}
+
+    def before() -> int:
+        answer = requests.get(f"{hub.url}/hub/api/hubfleet/line", headers=last, timeout=10).json()
+        return int(answer["before"] or 0)
+
+    launcher = psutil.Process(hub.pid("launcher"))
+    with ThreadPoolExecutor(100) as pool:
+        launcher.suspend()  # each who comes asks it for the profiles, and has the hub's turn for as long as one may
+        try:
+            for person in crowd:
+                for _ in range(20):
+                    pool.submit(person.session.get, f"{hub.url}/hub/spawn", timeout=60)
+            pool.submit(requests.get, f"{hub.url}/hub/spawn", headers=last, timeout=60)
+            await_that("there is a line", lambda: before() > 45)
+            page.get_by_role("button", name="Start My Server").click(no_wait_after=True)
+            await_that("the line goes on", lambda: before() < 15)
+        finally:
+            launcher.resume()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Start your server")
+    expect_told(page, "/hub/home", "Many are starting now")
+    expect(page.get_by_role("status")).to_have_count(0)
+
+    # Then there is the launcher's own queue: as many starts as it lets go on at once take their time.
+    busy = crowd[: capacity() // 3 + 1]
+    for person in busy:
+        assert person.start()[-1]["ready"]
+        person.stop()
+        person.configure(WAITS)
+        for server in ("server", "servers/one", "servers/two"):
+            assert person.api("POST", f"/users/{person.name}/{server}", json={}).status_code == 202
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(f"**/hub/spawn-pending/{lina.name}**")
+    message = page.locator("#progress-message")
+    expect(message).to_have_text(re.compile(r"^Many are starting now: you are number \d+ in the queue"))
+    hers.no_wider_than_a_phone()
+    hers.picture("place-in-queue")
+    for person in busy:
+        (hub.homes / person.name / "go").touch()
+    page.wait_for_url(f"**/user/{lina.name}/lab**")
+    for person in busy:
+        for server in ("", "one", "two"):
+            person.stop(server)
+    lina.stop()
+
+
+def test_who_waits_to_log_in_sees_the_place(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    lotte = hub.person("lotte")
+    hers = window(hub)
+    hers.page.add_init_script(REMEMBER)
+    page = hers.open("/hub/login")
+    page.get_by_label("User name").fill(lotte.name)
+    page.get_by_label("Password").fill(PASSWORD)
+    strangers = [Person(hub, f"stranger-{number}", PASSWORD) for number in range(12 * (os.cpu_count() or 1))]
+    for stranger in strangers:
+        stranger.session.get(f"{hub.url}/hub/login")
+    with ThreadPoolExecutor(len(strangers)) as pool:
+        refused = [pool.submit(stranger.log_in) for stranger in strangers]
+        page.keyboard.press("Enter")
+    assert {one.result().status_code for one in refused} == {403}
+    page.wait_for_url(f"**/user/{lotte.name}/lab**")
+    expect_told(page, "/hub/login", "Many are coming in now")
+    lotte.stop()
 
 
 def test_the_admins_pages(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:

@@ -1,11 +1,17 @@
-"""Requests that every start makes, without looking up twice in the database who makes them."""
+"""Requests that every start makes, one after another, and without looking up twice in the database who makes them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from jupyterhub.apihandlers.users import ActivityAPIHandler, SpawnProgressAPIHandler, UserServerAPIHandler
+from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.user import User
+from tornado import web
+
+from hubfleet.hub import passwords
+from hubfleet.hub.line import ask_again_s, ticket_of
+from hubfleet.hub.turns import InTurn
 
 
 class AboutOneself:
@@ -20,8 +26,14 @@ class AboutOneself:
         return super().find_user(name)  # type: ignore[misc]
 
 
-class Server(AboutOneself, UserServerAPIHandler):
+class Server(InTurn, AboutOneself, UserServerAPIHandler):
     """Start and stop a server."""
+
+
+class StartPage(InTurn, SpawnHandler):
+    """What a browser asks when somebody presses Start."""
+
+    starting_methods = ("GET", "POST")
 
 
 class Progress(AboutOneself, SpawnProgressAPIHandler):
@@ -32,11 +44,35 @@ class Activity(AboutOneself, ActivityAPIHandler):
     """A server tells when it was last used."""
 
 
+class PlaceInLine(web.RequestHandler):
+    """How many people are before a browser that waits: asked once a second by each, answered to anybody.
+
+    Not one of JupyterHub's handlers: those look up who asks, and take back at their end what others have not saved.
+    """
+
+    def get(self) -> None:
+        """``before``: None for a ticket that nobody waits with. ``what``: log-in or start."""
+        ticket = ticket_of(self)
+        answer: dict[str, Any] = {"before": None, "what": None}
+        for what, line in (("start", InTurn.turns.line), ("log-in", passwords.line)):
+            if ticket and (before := line.before(ticket)) is not None:
+                answer = {"before": before, "what": what}
+        self.set_header("Cache-Control", "no-store")
+        self.write({**answer, "again_s": ask_again_s(answer["before"])})
+
+    def _log(self) -> None:
+        """Nothing: the hub's log would hold little else after a class."""
+
+
 HANDLERS = [
+    (r"/spawn", StartPage),
+    (r"/spawn/([^/]+)", StartPage),
+    (r"/spawn/([^/]+)/([^/]+)", StartPage),
     (r"/api/users/([^/]+)/server", Server),
     (r"/api/users/([^/]+)/servers/([^/]*)", Server),
     (r"/api/users/([^/]+)/server/progress", Progress),
     (r"/api/users/([^/]+)/servers/([^/]*)/progress", Progress),
     (r"/api/users/([^/]+)/activity", Activity),
+    (r"/api/hubfleet/line", PlaceInLine),
 ]
-"""At the addresses of JupyterHub's own."""
+"""At the addresses of JupyterHub's own, and the place in line."""

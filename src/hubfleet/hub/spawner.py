@@ -14,6 +14,8 @@ from jupyterhub.spawner import Spawner, SpawnException
 from jupyterhub.utils import url_escape_path, url_path_join, utcnow
 from traitlets import Unicode
 
+from hubfleet.hub.turns import InTurn
+
 READOPT_LIMIT_S = 1800
 START_HTTP_LIMIT_S = 60
 LAUNCHER_AWAY_S = 1.0
@@ -94,6 +96,8 @@ class LauncherSpawner(Spawner):
         self._server_name = self.name
         environment = {key: str(value) for key, value in self.get_env().items() if key.startswith("JUPYTERHUB_")}
         wanted = {**self._identity(), "profile": self.user_options.get("profile"), "environment": environment}
+        if isinstance(self.handler, InTurn):
+            self.handler.end_turn()
         try:
             answer = await self._start(wanted)
         except _LAUNCHER_DOWN as error:
@@ -104,14 +108,12 @@ class LauncherSpawner(Spawner):
         if "refused" in answer:
             # JupyterHub keeps the choice for the next start; one that is refused would be refused for good.
             self.orm_spawner.user_options = {}
+            self.db.commit()
             raise ServerStartFailed(f"Your server was not started: {answer['error']}.", self, status_code=400)
         if "error" in answer:
             raise ServerStartFailed(f"Your server could not be started: {answer['error']}", self)
         self._launched = True
         self._idle_limit = answer["stop_after_idle"]
-        # It has been waiting for its turn, perhaps for long, and is idle from now on. Its own first report of activity
-        # is an interval away.
-        self.user.last_activity = self.orm_spawner.last_activity = utcnow(with_tz=False)
         return str(answer["url"])
 
     async def _start(self, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +140,15 @@ class LauncherSpawner(Spawner):
                     raise
                 self.log.warning("Starting %s has to wait for the launcher: %s", self._log_name, error)
             await asyncio.sleep(LAUNCHER_AWAY_S)
+
+    def start_polling(self) -> None:
+        """As in JupyterHub, which calls this when `start` is done, and when a hub comes back to a running server."""
+        if self._start_pending:
+            # It has been waiting for its turn, perhaps for long, and is idle from now on. Its own first report of
+            # activity is an interval away. JupyterHub saves this with what it notes next, before anything is waited
+            # for: what is unsaved then is taken back at the end of any request.
+            self.user.last_activity = self.orm_spawner.last_activity = utcnow(with_tz=False)
+        super().start_polling()
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the launcher reports, as events of JupyterHub's progress page."""

@@ -17,9 +17,8 @@ from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
 
-from hubfleet.names import TEST_PREFIX
+from hubfleet.names import MOST_TEST_PEOPLE, TEST_PREFIX
 
-MOST_PEOPLE = 2000
 LONGEST_S = 24 * 3600
 
 
@@ -69,8 +68,8 @@ class TestPeopleAPI(APIHandler):
         self._operator_only()
         body = self.get_json_body() or {}
         count, seconds = body.get("people"), body.get("seconds")
-        if not isinstance(count, int) or not 0 < count <= MOST_PEOPLE:
-            raise web.HTTPError(400, f"a load test has 1 to {MOST_PEOPLE} people")
+        if not isinstance(count, int) or not 0 < count <= MOST_TEST_PEOPLE:
+            raise web.HTTPError(400, f"a load test has 1 to {MOST_TEST_PEOPLE} people")
         if not isinstance(seconds, int) or not 0 < seconds <= LONGEST_S:
             raise web.HTTPError(400, f"a load test lasts 1 to {LONGEST_S} seconds")
         test_people = self.authenticator.test_people

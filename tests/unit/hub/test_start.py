@@ -251,6 +251,15 @@ def test_who_asks_about_oneself_is_looked_up_once(seen: Seen) -> None:
     assert statements(seen, "SELECT", " FROM users", "users.name = ?") == []
 
 
+def test_what_a_server_s_token_may_do_is_as_ever_and_not_looked_up(seen: Seen) -> None:
+    [token] = [token for token in seen.tables["api_tokens"] if token["note"].startswith("Server at")]
+    [person] = [user for user in seen.tables["users"] if user["id"] == token["user_id"]]
+    [role] = [role for role in seen.tables["roles"] if role["name"] == "server"]
+    assert set(json.loads(role["scopes"])) == {"users:activity!user", "access:servers!server"}
+    assert set(json.loads(token["scopes"])) == {"users:activity!user", f"access:servers!server={person['name']}/"}
+    assert statements(seen, "SELECT", " FROM roles", "roles.name = ?") == []
+
+
 def test_a_server_is_idle_from_the_moment_it_is_up(seen: Seen) -> None:
     [spawner], [user] = seen.tables["spawners"], seen.tables["users"]
     assert seen.answered is not None
