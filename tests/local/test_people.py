@@ -327,7 +327,7 @@ def test_names_of_all_kinds_get_a_home_and_a_server(hub: RunningHub, name: str) 
 def test_names_that_cannot_be_are_refused_in_words(hub: RunningHub, name: str) -> None:
     person = Person(hub, name, PASSWORD)
     answer = person.sign_up(hub.password("class_password"))
-    assert "a user name without spaces, commas and slashes" in answer.text
+    assert "Choose a user name without spaces, commas and slashes" in answer.text
     assert name not in listed(hub)
 
 

@@ -27,6 +27,7 @@ from tornado import web
 from traitlets import Dict, Unicode
 
 from hubfleet.hub import passwords
+from hubfleet.hub.line import ticket_of
 from hubfleet.hub.testpeople import TestPeople
 from hubfleet.names import TEST_PREFIX, valid_login
 
@@ -105,14 +106,14 @@ class PeopleAuthenticator(NativeAuthenticator):
     def is_password_strong(self, password: str) -> bool:
         return len(password.encode()) <= MAXIMUM_PASSWORD_BYTES and bool(super().is_password_strong(password))
 
-    async def sign_up(self, name: str, password: str) -> UserInfo | None:
+    async def sign_up(self, name: str, password: str, ticket: str | None = None) -> UserInfo | None:
         """Make a newcomer's account; None if the name or the password cannot be, or the name is taken.
 
-        Where admins approve, they approve everybody, listed names as well.
+        Where admins approve, they approve everybody, listed names as well. ``ticket``: the newcomer's, in the line.
         """
         if not self.validate_username(self.normalize_username(name)) or not self.is_password_strong(password):
             return None
-        hashed = await passwords.hashed(password)
+        hashed = await passwords.hashed(password, ticket)
         if self.user_exists(name):  # perhaps since a moment ago
             return None
         return self._set_account(name, hashed, authorized=self.kind == "password")
@@ -127,6 +128,23 @@ class PeopleAuthenticator(NativeAuthenticator):
             return f"The name {name} is not on this hub's list. Ask whoever runs it."
         return None
 
+    def mistakes(self, name: str, password: str, again: str, class_password: str) -> list[str]:
+        """All that is wrong with a newcomer's form, a sentence each.
+
+        Whether a name is taken is told only to somebody who may sign up.
+        """
+        turned_away = self.may_sign_up(name, class_password)
+        found = [turned_away] if turned_away is not None else []
+        if not self.validate_username(self.normalize_username(name)):
+            found.append("Choose a user name without spaces, commas and slashes.")
+        elif turned_away is None and self.user_exists(name):
+            found.append(TAKEN)
+        if password != again:
+            found.append("The two passwords are not the same.")
+        if not self.is_password_strong(password):
+            found.append(f"Choose a password of {PASSWORD_LENGTH} that is not on everybody's list.")
+        return found
+
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         """The name of somebody with the right password; one who may not enter is told why."""
         name: str = self.normalize_username(data["username"])
@@ -139,7 +157,7 @@ class PeopleAuthenticator(NativeAuthenticator):
         if info is not None:
             self.add_login_attempt(name)  # before it is known to be wrong: many may be sent at the same time
         known = passwords.NOBODY if info is None else info.password
-        right = await passwords.matches(password, known)
+        right = await passwords.matches(password, known, ticket_of(handler))
         info = self.get_user(name)
         if not right or info is None or info.password != known:  # it may have been changed meanwhile
             return None
@@ -226,26 +244,17 @@ class SignUp(SignUpHandler):
             self.get_body_argument(field, "", strip=False)
             for field in ("username", "signup_password", "signup_password_confirmation", "class_password")
         )
-        alert = "alert-danger"
-        message = self.authenticator.may_sign_up(name, class_password)
-        if message is not None:
+        alert, messages = "alert-danger", self.authenticator.mistakes(name, password, again, class_password)
+        if self.authenticator.may_sign_up(name, class_password) is not None:
             self.set_status(403)
-        elif self.authenticator.user_exists(name):
-            message = TAKEN
-        elif password != again:
-            message = "The two passwords are not the same."
-        else:
-            alert, message = self._outcome(name, await self.authenticator.sign_up(name, password))
-        self.finish(await self.render_template("signup.html", result_message=message, alert=alert, username=name))
+        if not messages:
+            alert, message = self._outcome(await self.authenticator.sign_up(name, password, ticket_of(self)))
+            messages = [message]
+        self.finish(await self.render_template("signup.html", messages=messages, alert=alert, username=name))
 
-    def _outcome(self, name: str, info: UserInfo | None) -> tuple[str, str]:
-        if info is None and self.authenticator.user_exists(name):
-            return "alert-danger", TAKEN
+    def _outcome(self, info: UserInfo | None) -> tuple[str, str]:
         if info is None:
-            return "alert-danger", (
-                f"Choose a password of {PASSWORD_LENGTH} that is not on everybody's list, and a user name without "
-                "spaces, commas and slashes."
-            )
+            return "alert-danger", TAKEN  # a moment ago
         if info.is_authorized:
             return "alert-success", "You are signed up. Now log in."
         return "alert-info", "You are signed up. An administrator has to approve you before you can log in."
