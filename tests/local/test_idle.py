@@ -69,8 +69,12 @@ def culler(profiles_hub: RunningHub) -> Iterator[subprocess.Popen[bytes]]:
     python = next((profiles_hub.state / "environments").glob("hub-*/bin/python"))
     tokens = json.loads((profiles_hub.state / "secrets" / "tokens.json").read_text())
     process = subprocess.Popen(
-        [python, "-m", "hubfleet.hub.culler", f"--url={profiles_hub.url}/hub/api", "--cull-every=1"],
-        env={"PATH": os.defpath, "JUPYTERHUB_API_TOKEN": tokens["culler_token"]},
+        [python, "-m", "hubfleet.hub.culler", "--url=http://hub/hub/api", "--cull-every=1"],
+        env={
+            "PATH": os.defpath,
+            "JUPYTERHUB_API_TOKEN": tokens["culler_token"],
+            "HUBFLEET_HUB_SOCKET": str(profiles_hub.state / "run" / "hub" / "hub.sock"),
+        },
         cwd="/",
     )
     yield process

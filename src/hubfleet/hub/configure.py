@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jupyterhub.roles import get_default_roles
+
 from hubfleet import __version__
 from hubfleet.hub import database, login, testpeople
+from hubfleet.hub.culler import SOCKET_VARIABLE
 from hubfleet.hub.login import PeopleAuthenticator
 from hubfleet.hub.proxy import WatchedProxy
 from hubfleet.hub.settings import HubSettings
@@ -71,6 +74,8 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.spawner_class = LauncherSpawner
     c.LauncherSpawner.launcher_socket = str(layout.launcher_socket)
     c.Spawner.poll_interval = 10
+    # What a server's token may do: as ever, but not looked up at each start.
+    c.Spawner.server_token_scopes = next(role["scopes"] for role in get_default_roles() if role["name"] == "server")
     # How many start at once, who waits, and when to give up, is for the launcher: it knows the machine and says why.
     c.JupyterHub.concurrent_spawn_limit = 0
     c.Spawner.start_timeout = 3600
@@ -97,8 +102,8 @@ def configure(c: Any, settings: HubSettings) -> None:
         {
             "name": "idle-culler",
             "api_token": settings.secrets["culler_token"],
-            "command": [sys.executable, "-m", "hubfleet.hub.culler", f"--url={settings.local_url}/hub/api"],
-            "environment": {"PATH": os.defpath},
+            "command": [sys.executable, "-m", "hubfleet.hub.culler", "--url=http://hub/hub/api"],
+            "environment": {"PATH": os.defpath, SOCKET_VARIABLE: str(layout.hub_socket)},
         },
     ]
     c.JupyterHub.load_roles = [

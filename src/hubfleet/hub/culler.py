@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 from datetime import timedelta
 from typing import Any
 
 from jupyterhub_idle_culler import IdleCuller
+from tornado.netutil import Resolver
 from traitlets.config import Config
+
+SOCKET_VARIABLE = "HUBFLEET_HUB_SOCKET"
+"""The hub's Unix socket; without it, the culler goes by the address that it is given."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,6 +24,13 @@ def is_idle(*, inactive: timedelta, inactive_limit: int, server: dict[str, Any],
     """Whether a server has been idle for longer than its own limit. No limit recorded means it is never stopped."""
     limit = (server.get("state") or {}).get("stop_after_idle")
     return limit is not None and inactive.total_seconds() >= float(limit)
+
+
+class HubSocket(Resolver):
+    """Every name means the hub: the culler needs no entrance that others use."""
+
+    async def resolve(self, host: str, port: int, family: Any = None) -> list[tuple[int, str]]:
+        return [(socket.AF_UNIX, os.environ[SOCKET_VARIABLE])]
 
 
 def die_with_hub() -> None:
@@ -31,6 +43,8 @@ def die_with_hub() -> None:
 def main() -> None:
     """Run the culler with our rule; the arguments are the culler's own."""
     die_with_hub()
+    if SOCKET_VARIABLE in os.environ:
+        Resolver.configure(HubSocket)
     config = Config()
     config.IdleCuller.cull_arbiter_hook = is_idle
     config.IdleCuller.cull_every = 60

@@ -49,9 +49,3 @@ class HubSettings:
             isolated=data["isolated"],
             secrets=json.loads(path.with_name("hub-secrets.json").read_text()),
         )
-
-    @property
-    def local_url(self) -> str:
-        """The public entrance as seen from this machine."""
-        address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(self.address, self.address)
-        return f"http://{address}:{self.port}"
