@@ -121,6 +121,23 @@ def test_memory(pair: tuple[Inside, Inside]) -> None:
     assert neighbour.kernel.finish(busy) == "finished\n"
 
 
+def test_the_log_tells_of_a_kernel_ended_for_its_memory(pair: tuple[Inside, Inside]) -> None:
+    greedy, neighbour = pair
+    told = "a kernel (or another program of this server) went over the memory limit of 700M and was ended"
+
+    def times(inside: Inside) -> int:
+        return inside.hub.run("logs", inside.person.name, "-n", "1000").stdout.count(told)
+
+    group = {"v2": "memory.events", "v1": "memory.oom_control"}["v2" if FILES["memory"] == "memory.max" else "v1"]
+    killed = count(greedy.hub, greedy.name, "memory", group, "oom_kill")  # also by other tests
+    kernel = greedy.person.kernel()
+    assert "got it" not in kernel.run("block = bytearray(3 * 1024**3)\nprint('got it')")
+    kernel.close()
+    assert count(greedy.hub, greedy.name, "memory", group, "oom_kill") == killed + 1
+    await_that("each is told", lambda: times(greedy) == killed + 1)
+    assert times(neighbour) == 0
+
+
 def test_processes(pair: tuple[Inside, Inside]) -> None:
     greedy, neighbour = pair
     busy = neighbour.kernel.send("import time\ntime.sleep(3)\nprint('finished')")

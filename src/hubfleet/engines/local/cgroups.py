@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CPU_PERIOD_US = 100_000
+_NO_LIMIT = 2**60  # version 1 has no word for it, but a number that no machine has bytes for
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,20 @@ class Cgroups:
                 found.update(int(line) for line in procs.read_text().split())
         return sorted(found)
 
-    def out_of_memory(self, server: str) -> bool:
-        """Whether the kernel has killed a process of this server for going over its memory limit."""
+    def kills_for_memory(self, server: str) -> int:
+        """How many processes of this server the kernel has killed for going over its memory limit."""
         directory = self._directories(server)["memory"]
         events = directory / ("memory.events" if self.version == 2 else "memory.oom_control")
         if not events.exists():
-            return False
+            return 0
         counts = dict(line.split() for line in events.read_text().splitlines())
-        return int(counts.get("oom_kill", 0)) > 0
+        return int(counts.get("oom_kill", 0))
+
+    def memory_limit(self, server: str) -> int | None:
+        """The server's memory limit in bytes; None where it has none."""
+        file = self._directories(server)["memory"] / ("memory.max" if self.version == 2 else "memory.limit_in_bytes")
+        text = file.read_text().strip() if file.exists() else "max"
+        return None if text == "max" or int(text) > _NO_LIMIT else int(text)
 
     def kill(self, server: str) -> None:
         """SIGKILL to everything in the group; nothing in it can fork its way out."""
