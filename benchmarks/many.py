@@ -12,29 +12,34 @@ import argparse
 from typing import Any
 
 from hubfleet.loadtest import Scenario
-from measure import LIMIT_S, STEP_LIMIT_S, medians, ratio, rounds, row, script
+from measure import LIMIT_S, STEP_LIMIT_S, median, p50, ratio, rounds, row, script
 from peers import Hubs
 
 FEWER = 100
 
 
 def measure(found: Hubs, options: argparse.Namespace) -> dict[str, Any]:
-    """A class of FEWER, and one of as many as are wanted."""
+    """By turns a class of FEWER and one of as many as are wanted, so that a machine that gets slower slows both."""
     limits: dict[str, Any] = {"step_limit_s": STEP_LIMIT_S, "limit_s": LIMIT_S, "lab": False, "kernel": False}
-    made, walls = [], []
-    for people in (min(FEWER, options.users), options.users):
-        played = rounds(found.all, Scenario(people, idle_s=0, **limits), options.rounds, options.quick)
-        walls += medians(played, found.all, lambda one: one["wall_s"])
-        made += played
+    sizes = (min(FEWER, options.users), options.users)
+    pairs = []
+    for number in range(1, options.rounds + 1):
+        played = [rounds(found.all, Scenario(people, idle_s=0, **limits), 1, options.quick)[0] for people in sizes]
+        pairs.append([{**one, "round": number} for one in played])
+    made = [one for pair in pairs for one in pair]
+    more = median(ratio([one["wall_s"] for one in pair]) for pair in pairs)
     failed = sum(one["failed"] for one in made)
+    rows = []
+    for people, each in zip(sizes, zip(*pairs, strict=True), strict=True):
+        rows.append(row(f"{people} people at once: all ready", "s", [median(one["wall_s"] for one in each)]))
+        rows.append(row("  the middle one ready", "s", [median(map(p50("ready_s"), each))]))
     return {
         "users": options.users,
-        "ratio_more": ratio(walls),
+        "ratio_more": more,
         "failed": failed,
         "rows": [
-            row(f"{min(FEWER, options.users)} people at once: all ready", "s", walls[:1]),
-            row(f"{options.users} people at once: all ready", "s", walls[1:]),
-            row("  how many times as long", "times", [ratio(walls)]),
+            *rows,
+            row("  how many times as long, median of rounds", "times", [more]),
             row("  of them failed, all rounds", "", [failed]),
         ],
         "rounds": made,

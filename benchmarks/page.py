@@ -131,7 +131,6 @@ async def _visits(peer: Peer) -> dict[str, dict[str, float]]:
             person = HubAPI(session_of := aiohttp.ClientSession(), target.url, login.token)
             async with session_of:
                 await person.start(login.name, {}, STEP_LIMIT_S)
-                await person.await_ready(login.name)
             server = f"{target.url}/user/{shown(login.name)}/"
             await Browser(session, person.headers).open_lab(server)
             browser = Browser(session, person.headers)

@@ -88,12 +88,18 @@ class HubAPI:
     # -- servers -----------------------------------------------------------------------------------------------------
 
     async def start(self, name: str, options: dict[str, Any], limit_s: float) -> int:
-        """Ask for somebody's server; returns how often the hub asked to come back later."""
+        """Start somebody's server and wait until it is ready; returns how often the hub asked to come back later.
+
+        Asking has to be over within ``limit_s``; the start may take longer. Raises StepFailed with the hub's own words.
+        """
         deadline, again = time.monotonic() + limit_s, 0
         while True:
             left = deadline - time.monotonic()
             status, text, headers = await self.request("POST", f"/users/{shown(name)}/server", options, left)
-            if status in (201, 202):
+            if status == 201:  # it is up
+                return again
+            if status == 202:
+                await self._await_ready(name)
                 return again
             pause = headers.get("Retry-After", "")
             wait = float(pause) if pause.isdigit() else 1.0
@@ -102,7 +108,7 @@ class HubAPI:
             again += 1
             await asyncio.sleep(wait)
 
-    async def await_ready(self, name: str) -> None:
+    async def _await_ready(self, name: str) -> None:
         """Follow the progress of a start to its end, however long that takes.
 
         Raises StepFailed with the hub's own words if it fails.

@@ -28,12 +28,15 @@ class KernelSocket:
         await self._socket.close()
 
     async def ready(self) -> None:
-        """Wait until the kernel answers."""
+        """Wait until the kernel answers. Raises StepFailed when it dies before that."""
         identifier = await self._send("kernel_info_request", {})
         while True:
             message = await self._receive()
+            kind, content = message["msg_type"], message["content"]
+            if kind == "status" and content["execution_state"] in ("restarting", "dead"):
+                raise StepFailed("the kernel died before it was ready")
             ours = message["parent_header"].get("msg_id") == identifier
-            if ours and message["msg_type"] == "kernel_info_reply":
+            if ours and kind == "kernel_info_reply":
                 return
 
     async def run(self, cell: dict[str, Any], number: int, on_output: Callable[[], None]) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
+with contextlib.suppress(ImportError):  # a hub's own image has none, and nothing is measured there
+    import psutil
 
 EVERY_S = 0.5
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,15 +48,22 @@ class Footprint:
 
 @dataclass
 class Watched:
-    """Everything that was measured on the machine; `not_measured` says what was not, and why."""
+    """Everything that was measured on the machine; `not_measured` says what was not, and why.
+
+    ``people`` were looked at ``looked_at`` seconds after the class began; their processes end after that.
+    ``hub_loop_cpu_s``: of the hub's processor time, what its loop took, the one thread through which every request
+    goes; None where no hub was looked at. The rest is of threads beside it, which hash passwords on other cores.
+    """
 
     cores: int
     memory_total: int
     memory_available_before: int
     samples: list[Sample] = field(default_factory=list)
     people: dict[str, Footprint] = field(default_factory=dict)
+    looked_at: float | None = None
     parts_pss: dict[str, tuple[int, int]] = field(default_factory=dict)
     parts_cpu_s: dict[str, float] = field(default_factory=dict)
+    hub_loop_cpu_s: float | None = None
     client_cpu_s: float = 0.0
     client_lag_s: float = 0.0
     not_measured: list[str] = field(default_factory=list)
@@ -73,6 +81,20 @@ def cpu_seconds(pid: int) -> float:
     """The processor time of a process and of its children that have ended. Raises OSError when it is gone."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return sum(int(value) for value in fields[11:15]) / _TICKS
+
+
+def own_cpu_seconds(stat: Path) -> float:
+    """The processor time of the process, or of the one thread, that this file in /proc tells of.
+
+    Raises OSError when it is gone.
+    """
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def main_thread(pid: int) -> Path:
+    """The file that tells of a process's first thread: a hub's loop runs there."""
+    return PROC / str(pid) / "task" / str(pid) / "stat"
 
 
 def _processes() -> dict[int, tuple[int, int]]:
@@ -158,6 +180,7 @@ class Machine:
         self.watched = Watched(psutil.cpu_count() or 1, memory.total, memory.available)
         self._before = {name: self._part_pss(name) for name in self._parts}
         self._begin = {name: self._part_cpu(name) for name in self._parts}
+        self._loop_begin = self._hub_loop_cpu()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Machine:
@@ -173,9 +196,11 @@ class Machine:
     async def look_at_people(self, names: set[str], known: Mapping[str, int]) -> None:
         """Measure everybody's processes, and the hub's parts, now."""
         found, missing = await asyncio.to_thread(footprints, names, known)
-        self.watched.people = found
+        self.watched.people, self.watched.looked_at = found, self._clock()
         if missing:
             self.watched.not_measured.append(missing)
+        if (loop := self._hub_loop_cpu()) is not None and self._loop_begin is not None:
+            self.watched.hub_loop_cpu_s = loop - self._loop_begin
         for name in self._parts:
             self.watched.parts_pss[name] = (self._before[name], self._part_pss(name))
             self.watched.parts_cpu_s[name] = self._part_cpu(name) - self._begin[name]
@@ -218,6 +243,10 @@ class Machine:
 
     def _part_cpu(self, name: str) -> float:
         with contextlib.suppress(OSError):
-            fields = (PROC / str(self._parts[name]) / "stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / _TICKS
+            return own_cpu_seconds(PROC / str(self._parts[name]) / "stat")
         return 0.0
+
+    def _hub_loop_cpu(self) -> float | None:
+        with contextlib.suppress(OSError, KeyError):
+            return own_cpu_seconds(main_thread(self._parts["hub"]))
+        return None

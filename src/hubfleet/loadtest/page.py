@@ -124,11 +124,10 @@ def _machine(result: Result) -> list[str]:
         (f"hub: {name}", megabytes(after), f"{watched.parts_cpu_s[name]:.2f} s")
         for name, (_, after) in watched.parts_pss.items()
     ]
-    people = sorted(watched.people.values(), key=lambda footprint: footprint.pss)
-    if people:
-        middle, most = people[(len(people) - 1) // 2], people[-1]
-        rows.append(("a person, p50", megabytes(middle.pss), f"{middle.cpu_s:.2f} s"))
-        rows.append(("a person, max", megabytes(most.pss), f"{max(each.cpu_s for each in people):.2f} s"))
+    memories = sorted(footprint.pss for footprint in watched.people.values())
+    times = sorted(footprint.cpu_s for footprint in watched.people.values())
+    for name, place in (("p50", (len(times) - 1) // 2), ("max", -1)) if times else ():
+        rows.append((f"a person, {name}", megabytes(memories[place]), f"{times[place]:.2f} s"))
     parts = [
         "<h2>Processor</h2>",
         plot("Processor", "seconds", f"cores busy (of {watched.cores})", cpu, top=watched.cores),

@@ -48,16 +48,25 @@ class Record:
 
 
 class Person:
-    """Plays one person. ``clock`` gives seconds since the class began; ``report`` is told of each step that is done."""
+    """Plays one person. ``clock`` gives seconds since the class began; ``report`` is told of each step that is done.
+
+    ``door``: the Unix socket that the hub is reached at, whatever its address.
+    """
 
     def __init__(
-        self, url: str, login: Login, scenario: Scenario, clock: Callable[[], float], report: Callable[[str], None]
+        self,
+        url: str,
+        login: Login,
+        scenario: Scenario,
+        clock: Callable[[], float],
+        report: Callable[[str], None],
+        door: str = "",
     ) -> None:
         self.record = Record(login.name)
         self._url, self._login, self._scenario = url.rstrip("/"), login, scenario
-        self._clock, self._report = clock, report
+        self._clock, self._report, self._door = clock, report, door
         self._base = f"{self._url}/user/{shown(login.name)}/"
-        self._notebook = copy.deepcopy(scenario.notebook)
+        self.notebook = copy.deepcopy(scenario.notebook)
         self._fetched: set[str] = set()
         self.step = "login"
         """What is being done now; nothing while waiting for the others."""
@@ -69,7 +78,11 @@ class Person:
         idle for as long as it should.
         """
         self.record.arrived = self._clock()
-        connector = aiohttp.TCPConnector(limit_per_host=CONNECTIONS)
+        connector: aiohttp.BaseConnector = (
+            aiohttp.UnixConnector(self._door, limit_per_host=CONNECTIONS)
+            if self._door
+            else aiohttp.TCPConnector(limit_per_host=CONNECTIONS)
+        )
         limit = aiohttp.ClientTimeout(total=None)  # each step has its own
         browser = aiohttp.ClientSession(
             connector=connector, headers={"Accept-Encoding": "gzip, deflate"}, auto_decompress=False, timeout=limit
@@ -91,7 +104,7 @@ class Person:
                 if self._scenario.kernel:
                     kernel = await self._step("kernel", self._start_kernel(session, api))
                     await self._step("done", self._run(kernel))
-                    await self._step("save", self._save(session, api, self._notebook))
+                    await self._step("save", self._save(session, api, self.notebook))
             self.step = ""
             await all_done()
             if kernel is not None:
@@ -146,7 +159,6 @@ class Person:
     async def _start(self, api: HubAPI) -> None:
         limit = self._scenario.step_limit_s
         self.record.asked_again = await api.start(self.record.name, self._scenario.options, limit)
-        await api.await_ready(self.record.name)
 
     async def _log_in(self, session: aiohttp.ClientSession, password: str) -> None:
         """The form, as a browser sends it."""
@@ -201,7 +213,7 @@ class Person:
 
     async def _start_kernel(self, session: aiohttp.ClientSession, api: HubAPI) -> KernelSocket:
         """Create the notebook and start its kernel; returns the connection once the kernel answers."""
-        await self._save(session, api, self._notebook)
+        await self._save(session, api, self.notebook)
         specs = await self._server(session, api, "GET", "api/kernelspecs")
         body = {"path": NOTEBOOK, "name": NOTEBOOK, "type": "notebook", "kernel": {"name": specs["default"]}}
         made = await self._server(session, api, "POST", "api/sessions", body)
@@ -220,7 +232,7 @@ class Person:
                 self.record.steps["output"] = (begin, self._clock())
                 self._report("output")
 
-        for number, cell in enumerate(code_cells(self._notebook), start=1):
+        for number, cell in enumerate(code_cells(self.notebook), start=1):
             await kernel.run(cell, number, first_output)
 
     async def _save(self, session: aiohttp.ClientSession, api: HubAPI, notebook: dict[str, Any]) -> None:

@@ -115,9 +115,13 @@ class Result:
 
     def others_busy(self) -> str | None:
         """A warning when something else kept the machine busy, or None."""
-        if self.watched is None or not self.watched.samples:
+        if self.watched is None:
             return None
-        samples, cores = self.watched.samples, self.watched.cores
+        cores, until = self.watched.cores, self.watched.looked_at
+        # What people's processes do after that, which is to end, is not known to be theirs.
+        samples = [sample for sample in self.watched.samples if until is None or sample.at <= until]
+        if not samples:
+            return None
         ours = sum(footprint.cpu_s for footprint in self.watched.people.values()) / max(samples[-1].at, 1e-3)
         each = [sample.cpu - sample.client - sum(sample.parts.values()) for sample in samples]
         others = sum(each) / len(each) - ours

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.errors import ConfigError
+from hubfleet.names import MOST_TEST_PEOPLE
 
-MOST_PEOPLE = 2000
 DEFAULT_CELL = "import math\nprint(sum(math.sqrt(number) for number in range(100_000)))"
 
 STEPS = ("login", "start", "page", "assets", "kernel", "output", "done", "save", "stop")
@@ -77,8 +77,8 @@ class Scenario:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.people <= MOST_PEOPLE:
-            raise ConfigError(f"a load test has 1 to {MOST_PEOPLE} people, not {self.people}")
+        if not 1 <= self.people <= MOST_TEST_PEOPLE:
+            raise ConfigError(f"a load test has 1 to {MOST_TEST_PEOPLE} people, not {self.people}")
         if min(self.arrive_s, self.idle_s) < 0 or min(self.step_limit_s, self.limit_s) <= 0:
             raise ConfigError("times are not below zero, and limits are above it")
 

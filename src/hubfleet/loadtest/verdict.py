@@ -60,13 +60,19 @@ def verdict(result: Result) -> Verdict:
         return Verdict(sentence, None, None, bounds, assumption)
     least = min(bounds, key=lambda bound: bound.people)
     guess = f" (a guess: only {count} were there)" if least.people > FAR * count else ""
-    names = {"memory": "memory", "processor": "the processor", "hub": "the hub's own process"}
+    names = {"memory": "memory", "processor": "the processor", "hub": "the hub's loop"}
     unknown = "" if any(bound.name == "memory" for bound in bounds) else " Their memory could not be measured."
     sentence = (
-        f"This hub holds about {least.people} people like these {count}{guess}; "
+        f"This hub holds about {_roughly(least.people)} people like these {count}{guess}; "
         f"{names[least.name]} gives out first.{unknown}"
     )
     return Verdict(sentence, least.people, least.name, bounds, assumption)
+
+
+def _roughly(people: int) -> int:
+    """Two digits of it: the next run says a little more or less."""
+    unit: int = 10 ** max(0, len(str(people)) - 2)
+    return people // unit * unit
 
 
 def _bounds(result: Result) -> tuple[Bound, ...]:
@@ -74,8 +80,8 @@ def _bounds(result: Result) -> tuple[Bound, ...]:
     if watched is None or not watched.people:
         return ()
     found = [_memory(watched), _processor(watched)]
-    if watched.parts_cpu_s.get("hub"):
-        found.append(_hub(watched, len(result.people)))
+    if watched.hub_loop_cpu_s:
+        found.append(_hub(watched.hub_loop_cpu_s / len(result.people)))
     return tuple(found)
 
 
@@ -83,14 +89,15 @@ def _memory(watched: Watched) -> Bound:
     count = len(watched.people)
     server = sum(footprint.pss for footprint in watched.people.values()) / count
     growth = sum(max(0, after - before) for before, after in watched.parts_pss.values() if after) / count
-    usable = watched.memory_available_before - KEPT_BACK * watched.memory_total
-    people = max(0, int(usable // (server + growth)))
+    free, total = watched.memory_available_before, watched.memory_total
+    usable = max(0.0, free - KEPT_BACK * total)
+    people = int(usable // (server + growth))
     return Bound(
         "memory",
         people,
         f"{megabytes(server + growth)} a person ({megabytes(server)} in their own processes, {megabytes(growth)} by "
-        f"which the hub's grew); {megabytes(max(0.0, usable))} were free at first, less a tenth of the machine's "
-        f"{megabytes(watched.memory_total)}: enough for {people}",
+        f"which the hub's grew); {megabytes(free)} were free at first, of which a tenth of the machine's "
+        f"{megabytes(total)} is kept back: {megabytes(usable)} are enough for {people}",
     )
 
 
@@ -107,13 +114,13 @@ def _processor(watched: Watched) -> Bound:
     )
 
 
-def _hub(watched: Watched, count: int) -> Bound:
-    each = watched.parts_cpu_s["hub"] / count
+def _hub(each: float) -> Bound:
+    """What its loop can carry. Its other threads have other cores, and are in the processor's reckoning."""
     people = int(WITHIN_S / max(1e-4, each))
     return Bound(
         "hub",
         people,
-        f"{each * 1000:.0f} ms a person in JupyterHub's process, which uses one core at most: "
+        f"{each * 1000:.0f} ms a person in JupyterHub's loop, which uses one core at most: "
         f"enough for {people} in {WITHIN_S:.0f} s",
     )
 

@@ -23,8 +23,10 @@ def record(number: int, *, ready: float = 2.0, failed: tuple[str, str] | None = 
     return made
 
 
-def watched(people: int, *, pss: int = 100 * MB, cpu_s: float = 2.0, hub_cpu_s: float = 0.05) -> Watched:
-    """A machine of 4 cores and 16 GB, of which 10 GB were free."""
+def watched(
+    people: int, *, pss: int = 100 * MB, cpu_s: float = 2.0, hub_cpu_s: float = 0.05, loop_cpu_s: float | None = None
+) -> Watched:
+    """A machine of 4 cores and 16 GB, of which 10 GB were free. All of the hub's time is its loop's, unless told."""
     return Watched(
         cores=4,
         memory_total=16 * GB,
@@ -33,6 +35,7 @@ def watched(people: int, *, pss: int = 100 * MB, cpu_s: float = 2.0, hub_cpu_s: 
         people={f"loadtest-{number:04}": Footprint(pss, cpu_s, 2) for number in range(1, people + 1)},
         parts_pss={"hub": (80 * MB, 80 * MB + people * MB)},
         parts_cpu_s={"hub": hub_cpu_s * people},
+        hub_loop_cpu_s=(hub_cpu_s if loop_cpu_s is None else loop_cpu_s) * people,
     )
 
 

@@ -65,7 +65,7 @@ def later(seconds: int = 0) -> web.Response:
 
 
 async def test_a_hub_that_says_later_is_asked_again(hub: Hub, api: HubAPI) -> None:
-    hub.starts = [later(), later(), web.Response(status=202)]
+    hub.starts = [later(), later(), web.Response(status=201)]
     assert await api.start("ada", {}, limit_s=30) == 2
     assert hub.tokens == {"token ada-s"}
 
@@ -86,14 +86,20 @@ async def test_a_hub_may_take_its_time_for_a_start(hub: Hub, api: HubAPI, monkey
 
 async def test_a_start_ends_as_the_hub_says(hub: Hub, api: HubAPI) -> None:
     waiting = 'data: {"progress": 10, "message": "Starting"}\n\n'
+    hub.starts = [web.Response(status=202) for _ in range(3)]
     hub.events = f'{waiting}data: {{"progress": 100, "ready": true}}\n\n'
-    await api.await_ready("ada")
+    assert await api.start("ada", {}, limit_s=30) == 0
     hub.events = f'{waiting}data: {{"progress": 100, "failed": true, "message": "Spawn failed: no room"}}\n\n'
     with pytest.raises(StepFailed, match=r"^Spawn failed: no room$"):
-        await api.await_ready("ada")
+        await api.start("ada", {}, limit_s=30)
     hub.events = waiting
     with pytest.raises(StepFailed, match="without saying whether it was ready"):
-        await api.await_ready("ada")
+        await api.start("ada", {}, limit_s=30)
+
+
+async def test_a_server_that_is_up_when_the_hub_answers_is_waited_for_no_longer(hub: Hub, api: HubAPI) -> None:
+    hub.starts, hub.events = [web.Response(status=201)], "data: nobody asks for this"
+    assert await api.start("ada", {}, limit_s=30) == 0
 
 
 async def test_whoever_is_gone_is_stopped_and_deleted_already(api: HubAPI) -> None:

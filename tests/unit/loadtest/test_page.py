@@ -57,3 +57,12 @@ def test_the_page_says_what_was_not_measured() -> None:
     machine.not_measured.append("memory of 3 people's servers: only root may look (try sudo)")
     assert "Not measured: memory of 3 people" in page(result([record(1)], machine))
     assert "The hub runs on another machine" in page(result([record(1)], None))
+
+
+def test_the_middle_of_each_column_is_its_own() -> None:
+    machine = watched(3)
+    for footprint, (pss, cpu_s) in zip(machine.people.values(), [(1, 3.0), (2, 9.0), (3, 4.0)], strict=True):
+        footprint.pss, footprint.cpu_s = pss * 1024**2, cpu_s
+    text = re.sub(r"<[^>]+>", " ", page(result([record(number) for number in (1, 2, 3)], machine)))
+    assert re.search(r"a person, p50\s+2 MB\s+4\.00 s", text)
+    assert re.search(r"a person, max\s+3 MB\s+9\.00 s", text)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from command import run
-from hubfleet.cli.loadtest import _any, _remove_homes
+from hubfleet.cli.loadtest_play import _any, _remove_homes
 from hubfleet.errors import CheckError, ConfigError
 from hubfleet.loadtest import Scenario, read_notebook
 from hubfleet.loadtest.people import others_with_servers, refuse_people

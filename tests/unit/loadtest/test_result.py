@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,17 @@ def test_memory_gives_out_first() -> None:
     holds, first, sentence = holding(20)
     assert (holds, first) == (expected, "memory")
     assert sentence == f"This hub holds about {expected} people like these 20; memory gives out first."
+    memory = next(bound for bound in verdict(result([record(1)], watched(20))).bounds if bound.name == "memory")
+    assert (
+        "10.0 GB were free at first, of which a tenth of the machine's 16.0 GB is kept back: 8602" in memory.reckoning
+    )
+
+
+@pytest.mark.parametrize(("people", "told"), [(7, "about 7 "), (85, "about 85 "), (178, "about 170 ")])
+def test_no_more_is_said_than_the_next_run_would_say(people: int, told: str) -> None:
+    holds, _, sentence = holding(20, cpu_s=1e-4, hub_cpu_s=60 / (people + 0.5), pss=1)
+    assert holds == people
+    assert told in sentence
 
 
 def test_the_processor_gives_out_first() -> None:
@@ -76,11 +88,23 @@ def test_the_processor_gives_out_first() -> None:
     assert sentence == "This hub holds about 47 people like these 20; the processor gives out first."
 
 
-def test_the_hubs_own_process_gives_out_first() -> None:
+def test_the_hubs_loop_gives_out_first() -> None:
     # It uses one core, however many there are: 60 s at 2 s a person.
     holds, first, sentence = holding(20, hub_cpu_s=2.0)
     assert (holds, first) == (30, "hub")
-    assert "the hub's own process gives out first" in sentence
+    assert "the hub's loop gives out first" in sentence
+
+
+def test_the_hub_checks_passwords_beside_its_loop() -> None:
+    # 2 s a person, but 0.5 s of them in the loop: that is enough for 120; 4 cores for 60 s at 0.1 s and 2 s for 114.
+    holds, first, _ = holding(20, cpu_s=0.1, hub_cpu_s=2.0, loop_cpu_s=0.5, pss=1)
+    assert (holds, first) == (114, "processor")
+    bounds = verdict(result([record(1)], watched(1, hub_cpu_s=2.0, loop_cpu_s=0.5))).bounds
+    hub = next(bound for bound in bounds if bound.name == "hub")
+    assert (hub.people, hub.reckoning) == (
+        120,
+        "500 ms a person in JupyterHub's loop, which uses one core at most: enough for 120 in 60 s",
+    )
 
 
 def test_few_people_are_no_proof_for_many() -> None:
@@ -115,4 +139,12 @@ def test_a_machine_that_others_kept_busy_is_told() -> None:
     machine = watched(1)
     assert result([record(1)], machine).others_busy() == "something else kept 1.7 of the machine's 4 cores busy"
     machine.people["loadtest-0001"].cpu_s = 30.0
+    assert result([record(1)], machine).others_busy() is None
+
+
+def test_people_s_servers_that_end_are_nothing_else() -> None:
+    machine = watched(1)
+    machine.samples = [replace(sample, cpu=0.4 if sample.at <= 10 else 4.0) for sample in machine.samples]
+    assert "something else" in str(result([record(1)], machine).others_busy())
+    machine.looked_at = 10.0
     assert result([record(1)], machine).others_busy() is None
