@@ -89,5 +89,11 @@ class CancelledError_(HubfleetError):  # noqa: N801 - the underscore keeps it ap
     exit_code = 7
 
 
+class UnreachableError(HubfleetError):
+    """There is no way to work on a machine: it cannot be reached, or it lacks what that takes."""
+
+    exit_code = 8
+
+
 def _closed(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

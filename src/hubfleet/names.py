@@ -15,6 +15,7 @@ MAX_LENGTH = 30
 MAX_LOGIN = 128
 TEST_PREFIX = "loadtest-"
 """How the names of a load test's people begin. Nobody else can sign up under such a name."""
+MOST_TEST_PEOPLE = 2000
 _PLAIN = re.compile(r"[a-z](?:[a-z0-9_]|-(?!-))*")
 _HASH_CHARS = 16  # 64 bits: among a million names that share one slug, a collision has odds of 3 in 100 million
 

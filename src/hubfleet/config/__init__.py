@@ -1,5 +1,6 @@
 """Configuration: hubfleet.yaml becomes a frozen Config that knows the line of every setting; and secrets."""
 
+from hubfleet.config.changes import changed_settings
 from hubfleet.config.default import default_config, starter_text
 from hubfleet.config.effective import effective, explain, visible_profiles
 from hubfleet.config.fields import valid_hub, valid_user
@@ -12,6 +13,7 @@ __all__ = [
     "Config",
     "Mount",
     "Secrets",
+    "changed_settings",
     "default_config",
     "effective",
     "explain",

@@ -12,6 +12,7 @@ from typing import Any
 
 from hubfleet.config.document import Place, dig, leaves
 from hubfleet.config.fields import did_you_mean
+from hubfleet.config.https import WORDS, is_address, is_public
 
 Finding = tuple[Place, str, str | None]
 """A place, what is wrong there, and what to write."""
@@ -36,11 +37,43 @@ def references(data: dict[str, Any]) -> Iterator[Finding]:
                 yield place, what, f"groups: {{{name}: {{members: [...]}}}}"
 
 
+def encryption(data: dict[str, Any]) -> Iterator[Finding]:
+    """Ways to a certificate that do not go with the name, and ports that do not go with HTTPS.
+
+    What is no name or no word at all has its own sentence.
+    """
+    domain, https = data.get("domain"), data.get("https")
+    kind = https if https is not None else "auto" if domain else "off"
+    if isinstance(https, dict):
+        kind = "certificate" if "certificate" in https else "authority" if "acme" in https else "auto"
+    if kind not in (*WORDS, "certificate", "authority") or not isinstance(domain, str | None):
+        return
+    what = {"auto": "`auto`", "authority": "an authority", "certificate": "a certificate"}.get(str(kind))
+    place = ("https",) if https is not None else ("domain",)
+    if what and not domain:
+        remedy = "domain: hub.example.edu" + ("" if kind == "certificate" else ", or https: self-signed")
+        yield place, f"{what} needs a name", remedy
+    elif domain and kind in ("auto", "authority") and is_address(domain):
+        yield place, f"{what} needs a name, and {domain} is an IP address", "https: self-signed"
+    elif domain and kind == "auto" and "/" not in domain and not is_public(domain.lower()):
+        own = "https: self-signed, or an authority of your own: https: {acme: https://...}"
+        yield place, f"no public authority gives a certificate for {domain}", own
+    listen = _at(data, "listen", dict)
+    for key in ("address", "port") if kind != "off" else ():
+        if listen.get(key) is not None:
+            what = "with HTTPS the hub answers at ports 443 and 80 of every address"
+            yield ("listen", key), what, "remove it, or https: off"
+
+
 def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
     """Files and directories named in the configuration that are not on this machine, relative to `base`."""
     wanted: list[tuple[str, str, Callable[[str], bool]]] = [
         ("servers.requirements", "file", os.path.isfile),
+        ("network.ca_bundle", "file", os.path.isfile),
         ("storage.homes.skeleton", "directory", os.path.isdir),
+        ("https.certificate", "file", os.path.isfile),
+        ("https.key", "file", os.path.isfile),
+        ("https.ca_bundle", "file", os.path.isfile),
     ]
     for path, kind, exists in wanted:
         name = _at(data, path, str)

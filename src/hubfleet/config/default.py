@@ -19,7 +19,7 @@ def starter_text(hub: str = DEFAULT_NAME) -> str:
 
 _STARTER = """\
 # A JupyterHub on this machine. `hubfleet plan` shows what would change, `hubfleet up` does it.
-# Every setting: docs/reference/configuration.md, or `hubfleet schema`.
+# Every setting: docs/reference/configuration.md, or `hubfleet schema`. On a server over SSH: docs/how-to/server.md.
 
 hub: HUB
 

@@ -14,10 +14,17 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.tokens import (
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+)
 
 from hubfleet.errors import ConfigError, ConfigErrors
 
 _TAG = "tag:yaml.org,2002:"
+_CLOSING = {"[": "]", "{": "}"}
 
 Place = tuple[str, ...]
 """Where in the document: keys and list indices from the top."""
@@ -87,9 +94,35 @@ def _syntax_error(file: Path, text: str, error: YAMLError, secret: bool) -> Conf
     for number, content in enumerate(text.splitlines()[:line], 1):
         if "\t" in content[: len(content) - len(content.lstrip())]:
             return ConfigError("a tab before the text", where=f"{file.name}:{number}", remedy="use spaces")
+    if (opened := _never_closed(text)) is not None:
+        bracket, line = opened
+        where, remedy = f"{file.name}:{line}", f"add the `{_CLOSING[bracket]}` that ends it"
+        return ConfigError(f"not valid YAML: this `{bracket}` is never closed", where=where, remedy=remedy)
     cause = str(getattr(error, "problem", None) or "a character that YAML does not allow")
     what = "not valid YAML" if secret else f"not valid YAML: {cause}"
     return ConfigError(what, where=f"{file.name}:{line}", remedy="check colons, quotes and indentation")
+
+
+def _never_closed(text: str) -> tuple[str, int] | None:
+    """The bracket that has no end, and its line; YAML itself complains only where something else does not fit."""
+    brackets: list[tuple[str, int]] = []
+    try:
+        for token in YAML(typ="rt", pure=True).scan(io.StringIO(text)):
+            line = token.start_mark.line + 1
+            if isinstance(token, FlowSequenceStartToken):
+                brackets.append(("[", line))
+            elif isinstance(token, FlowMappingStartToken):
+                brackets.append(("{", line))
+            elif isinstance(token, (FlowSequenceEndToken, FlowMappingEndToken)):
+                closing = "]" if isinstance(token, FlowSequenceEndToken) else "}"
+                if not brackets:
+                    return None
+                if _CLOSING[brackets[-1][0]] != closing:
+                    return brackets[-1]
+                brackets.pop()
+    except YAMLError:  # a quotation mark, say: the first complaint is the better one
+        return None
+    return brackets[-1] if brackets else None
 
 
 class _Reader:

@@ -21,6 +21,7 @@ from hubfleet.names import has_control, valid_login
 from hubfleet.units import Bytes, Cores, Duration, parse_bytes, parse_cores, parse_duration
 
 ENGINES = ("local", "docker", "swarm", "slurm")
+RELEASED = ("local", "docker")
 MIN_IDLE = Duration(600)
 MIN_MEMORY_LIMIT = parse_bytes("64M")
 
@@ -88,10 +89,10 @@ def _key(raw: object) -> str:
 
 
 def _engine(raw: object) -> object:
-    if raw == "local":
+    if raw in RELEASED:
         return raw
     if raw in ENGINES:
-        raise BadValue(f"engine {raw} is not part of this release", "engine: local")
+        raise BadValue(f"engine {raw} is not part of this release", "engine: local, or engine: docker")
     raise BadValue(f"`{raw}` is not an engine", "choose local, docker, swarm, slurm")
 
 
@@ -103,6 +104,24 @@ def _address(raw: object) -> str:
     except ValueError:
         what, remedy = f"`{raw}` is not an IP address", "127.0.0.1 (this machine only) or 0.0.0.0 (every network)"
         raise BadValue(what, remedy) from None
+
+
+def _network(raw: object) -> str:
+    try:
+        return str(ipaddress.ip_network(raw if isinstance(raw, str) else "", strict=False))
+    except ValueError:
+        raise BadValue(f"`{raw}` is not an IP address or network", "192.0.2.7 or 10.0.0.0/24") from None
+
+
+def not_everybody(what: str, remedy: str) -> AfterValidator:
+    """For a network that may not be all there are."""
+
+    def check(network: str) -> str:
+        if network.endswith("/0"):
+            raise BadValue(f"`{network}`: {what}", remedy)
+        return network
+
+    return AfterValidator(check)
 
 
 def _idle(raw: object) -> Duration | Literal["never"]:
@@ -198,8 +217,9 @@ Idle = Annotated[
 HubName = Annotated[str, PlainValidator(_hub), Form("hub name")]
 UserName = Annotated[str, PlainValidator(_user), Form("login name")]
 Key = Annotated[str, PlainValidator(_key), Form("name")]
-Engine = Annotated[Literal["local"], BeforeValidator(_engine)]
+Engine = Annotated[Literal["local", "docker"], BeforeValidator(_engine)]
 Address = Annotated[str, PlainValidator(_address), Form("IP address")]
+Network = Annotated[str, PlainValidator(_network), Form("IP address or network")]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Count = Annotated[int, Field(strict=True, ge=0, le=100)]
 ProcessCount = Annotated[int, Field(strict=True, ge=16, le=1_000_000)]

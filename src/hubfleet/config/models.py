@@ -7,8 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PrivateAttr, model_validator
 
-from hubfleet.config.fields import Address, BadValue, Engine, HubName, Key, PathBeside, Port, UserName
+from hubfleet.config.fields import (
+    Address,
+    BadValue,
+    Engine,
+    HubName,
+    Key,
+    Network,
+    PathBeside,
+    Port,
+    UserName,
+    not_everybody,
+)
+from hubfleet.config.https import Domain, Https, HttpsSetting, Kind
 from hubfleet.config.inherit import Provenance
+from hubfleet.config.machines import Image, MachineSettings, SiteNetwork
 from hubfleet.config.paths import HomesPath, Mount, MountText
 from hubfleet.config.section import Section, setting
 from hubfleet.config.servers import ServerOptions, Servers
@@ -40,11 +53,19 @@ def _homes_or_none(raw: object) -> object:
 Mounts = Annotated[tuple[MountText, ...], AfterValidator(_own_targets)]
 
 
+TrustedProxy = Annotated[
+    Network, not_everybody("everybody could pass for anybody", "the addresses of the web servers only")
+]
+
+
 class Listen(Section):
-    """Where the hub answers."""
+    """Where the hub answers without HTTPS."""
 
     address: Address = setting("127.0.0.1", "Address to listen on.", "0.0.0.0")
     port: Port = setting(8000, "TCP port to listen on.", 8080)
+    trusted_proxies: tuple[TrustedProxy, ...] = setting(
+        (), "Web servers in front of the hub, which are believed when they say for whom they ask.", ["192.0.2.7"]
+    )
 
 
 class Allow(Section):
@@ -143,8 +164,34 @@ class Config(Section):
     hub: HubName = setting(
         ..., "Name of the hub: project, instance and tenant joined by dots, or one word.", "physics101"
     )
-    engine: Engine = setting("local", "Where user servers run. This release: `local`, this machine.", "local")
-    listen: Listen = setting(Listen(), "Where the hub answers.", {"port": 8080})
+    engine: Engine = setting(
+        "local", "How user servers run: `local`, as processes of this machine; `docker`, as containers.", "docker"
+    )
+    machines: dict[Key, MachineSettings] = setting(
+        {},
+        "Machines that are reached over SSH. Engine docker: one, which has the hub. None: this machine.",
+        {"hub1": {"ssh": "ubuntu@203.0.113.10"}},
+    )
+    base_image: Image = setting(
+        "debian:12-slim", "Debian image that the hub's own image is built on (engine docker).", "debian:12.11-slim"
+    )
+    network: SiteNetwork = setting(SiteNetwork(), "How machines reach the rest of the world.", {"ca_bundle": "ca.crt"})
+    domain: Domain | None = setting(
+        None,
+        "The name in the hub's address, without `https://` (or, with `self-signed`, an IP address).",
+        "hub.example.edu",
+    )
+    https: HttpsSetting | None = setting(
+        None,
+        "How pages are encrypted: `auto` asks a public authority for a certificate and is the default with a domain; "
+        "`self-signed`, which browsers warn of; `off`, the default without a domain; or a map.",
+        "self-signed",
+        {"certificate": "hub.pem", "key": "hub.key"},
+        {"acme": "https://ca.example.edu/acme/acme/directory", "ca_bundle": "our-ca.pem"},
+    )
+    listen: Listen = setting(
+        Listen(), "Where the hub answers without HTTPS. With it: ports 443 and 80 of every address.", {"port": 8080}
+    )
     login: Login = setting(Login(password="file"), "How users prove who they are.", {"password": "file"})
     servers: Servers = setting(Servers(), "The servers of all users.", {"memory": {"limit": "1G"}})
     storage: Storage = setting(Storage(), "What servers find on disk.", {"homes": "none"})
@@ -170,6 +217,17 @@ class Config(Section):
         """The same as the start of a sentence: "hubfleet.yaml:12: ", or "" without a file."""
         where = self.where(path)
         return f"{where}: " if where else ""
+
+    @property
+    def https_kind(self) -> Kind:
+        """Where the certificate comes from, with the default put in; "off": there is none."""
+        if self.https is None:
+            return "auto" if self.domain else "off"
+        if not isinstance(self.https, Https):
+            return self.https
+        if self.https.certificate:
+            return "certificate"
+        return "authority" if self.https.acme else "auto"
 
     def homes(self, usual: Path) -> Path | None:
         """Where homes are kept, `usual` unless the file names a place; None when they are not."""

@@ -18,12 +18,10 @@ from hubfleet.config.section import Section
 from hubfleet.errors import ConfigError
 
 _SECRET_KEY = re.compile(r".*(password|passwd|secret|token).*", re.IGNORECASE)
-_LATER = {"domain", "https", "machines", "slurm", "courses", "backup", "image", "quota", "share", "github"}
-_SAME_FOR_ALL = {"packages", "requirements", "profiles", "named_servers", "homes"}
+_LATER = {"slurm", "courses", "backup", "quota", "share", "github"}
+_SAME_FOR_ALL = {"image", "packages", "requirements", "profiles", "named_servers", "homes"}
 
 _SENTENCES = {
-    # The name of the hub is the only setting without a default.
-    "missing": ("is required", "hub: physics101"),
     "tuple_type": ("must be a list", "[one, two]"),
     "list_type": ("must be a list", "[one, two]"),
     "dict_type": ("must be a map", "{name: value}"),
@@ -51,6 +49,9 @@ def translate(error: ValidationError, provenance: Provenance) -> Iterator[tuple[
         place = tuple(str(part) for part in details["loc"] if part != "[key]")
         if details["type"] == "extra_forbidden":
             yield from ((place, found) for found in _unknown(provenance, place, details["input"]))
+        elif details["type"] == "missing":
+            example = (_section(place).model_fields[place[-1]].examples or ["..."])[0]
+            yield place, problem(provenance, place, "is required", f"{place[-1]}: {example}")
         else:
             yield place, problem(provenance, place, *_sentence(details))
 

@@ -23,6 +23,7 @@ from hubfleet.config.fields import (
     Variable,
     VariableValue,
 )
+from hubfleet.config.machines import Image
 from hubfleet.config.section import Section, setting
 from hubfleet.units import Duration
 
@@ -99,6 +100,11 @@ class Servers(ServerOptions):
     default_url: UrlPath = setting("/lab", "Page that opens first.", "/lab", "/tree")
     fast_start: Flag = setting(
         True, "Make servers from a prepared one, in a fraction of the time and memory. `false`: start each anew.", False
+    )
+    image: Image | None = setting(
+        None,
+        "Image that servers are built on (engine docker); it needs Python 3.10 or newer. Default: `base_image`.",
+        "quay.io/jupyter/scipy-notebook:2026-10-01",
     )
     packages: tuple[Requirement, ...] = setting(
         (), "Python packages for everybody, as `pip install` names them.", ["pymc", "seaborn>=0.13"]

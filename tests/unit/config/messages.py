@@ -12,6 +12,7 @@ HOST = "Try: a directory made for users, such as /srv/data"
 PACKAGE = "is not a package. Try: pymc, pymc==5.2 or name @ git+https://...; options are not accepted"
 USER = "Try: a login name such as profx, without `/` or edge spaces"
 NAME = "is not a hub name. Try: physics101 or prod.physics: lower-case letters, digits, `-`, dots between parts, 40 at most"
+HTTPS = "Try: https: auto, self-signed or off, or {certificate: ..., key: ...}"
 EVERYBODY = (
     "Try: name users under login.allow.users, or remove login.allow to let in everybody who knows the class password"
 )
@@ -35,8 +36,24 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a list": ("- a\n", "hubfleet.yaml:1: the file must hold `key: value` lines. Try: hub: physics101"),
     "open bracket": (
         f"{HUB}users: [\n",
-        "hubfleet.yaml:3: not valid YAML: expected the node content, but found '<stream end>'. "
+        "hubfleet.yaml:2: not valid YAML: this `[` is never closed. Try: add the `]` that ends it",
+    ),
+    "open bracket, and more lines": (
+        f"{HUB}login: {{password: file, admins: [ada]\nservers:\n  cpu: {{limit: 1}}\nlisten: {{port: 8000}}\n",
+        "hubfleet.yaml:2: not valid YAML: this `{` is never closed. Try: add the `}` that ends it",
+    ),
+    "bracket inside a bracket": (
+        f"{HUB}login:\n  {{password: file, admins: [ada}}\nservers: {{}}\n",
+        "hubfleet.yaml:3: not valid YAML: this `[` is never closed. Try: add the `]` that ends it",
+    ),
+    "one bracket too many": (
+        f"{HUB}login: {{password: file}}}}\nservers: {{}}\n",
+        "hubfleet.yaml:2: not valid YAML: expected <block end>, but found '}'. "
         "Try: check colons, quotes and indentation",
+    ),
+    "open quotation mark in a bracket": (
+        f"{HUB}login: {{password: 'file}}\nservers: {{}}\n",
+        "hubfleet.yaml:4: not valid YAML: found unexpected end of stream. Try: check colons, quotes and indentation",
     ),
     "merge key": (
         f"{HUB}servers:\n  <<: {{}}\n",
@@ -59,11 +76,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "misspelt at the top": (f"{HUB}lgoin: {{}}\n", "hubfleet.yaml:2: `lgoin`: did you mean `login`?"),
     "unknown": (
         f"{HUB}listen: {{socket: x}}\n",
-        "hubfleet.yaml:2: listen.socket: unknown setting. Try: one of address, port",
+        "hubfleet.yaml:2: listen.socket: unknown setting. Try: one of address, port, trusted_proxies",
     ),
     "later": (
-        f"{HUB}domain: a.example.org\n",
-        "hubfleet.yaml:2: domain: is not part of this release. Try: remove it",
+        f"{HUB}backup: {{}}\n",
+        "hubfleet.yaml:2: backup: is not part of this release. Try: remove it",
     ),
     "not a map": (f"{HUB}servers: 1G\n", "hubfleet.yaml:2: servers: must be a map. Try: {key: value}"),
     "not a list": (
@@ -89,8 +106,175 @@ MISTAKES: dict[str, tuple[str, str]] = {
         f"hubfleet.yaml:2: engine: `kubernetes` is not an engine. Try: {ENGINE}",
     ),
     "docker": (
-        f"{HUB}engine: docker\n",
-        "hubfleet.yaml:2: engine: engine docker is not part of this release. Try: engine: local",
+        f"{HUB}engine: slurm\n",
+        "hubfleet.yaml:2: engine: engine slurm is not part of this release. Try: engine: local, or engine: docker",
+    ),
+    # Machines, images, network
+    "machine without a way": (
+        f"{HUB}machines: {{a: {{}}}}\n",
+        "hubfleet.yaml:2: machines.a.ssh: is required. Try: ssh: ubuntu@203.0.113.10",
+    ),
+    "option as destination": (
+        f"{HUB}machines: {{a: {{ssh: -oProxyCommand=x}}}}\n",
+        "hubfleet.yaml:2: machines.a.ssh: `-oProxyCommand=x` is not an SSH destination. "
+        "Try: ubuntu@203.0.113.10, a Host of ~/.ssh/config, or ubuntu@host:2222",
+    ),
+    "image without a version": (
+        f"{HUB}servers: {{image: quay.io/jupyter/scipy-notebook}}\n",
+        "hubfleet.yaml:2: servers.image: `quay.io/jupyter/scipy-notebook` means another image every week. "
+        "Try: pin a version, such as name:2026-10-01",
+    ),
+    "latest": (
+        f"{HUB}base_image: localhost:5000/debian:latest\n",
+        "hubfleet.yaml:2: base_image: `localhost:5000/debian:latest` means another image every week. "
+        "Try: pin a version, such as name:2026-10-01",
+    ),
+    "no image": (
+        f"{HUB}servers: {{image: My Image}}\n",
+        "hubfleet.yaml:2: servers.image: `My Image` is not the name of an image. Try: quay.io/jupyter/scipy-notebook:2026-10-01",
+    ),
+    "password of a proxy": (
+        f"{HUB}network: {{proxy: 'http://me:canary@proxy:3128'}}\n",
+        "hubfleet.yaml:2: network.proxy: a name or password in an address. Try: an address that needs none from this machine",
+    ),
+    "no network": (
+        f"{HUB}network: {{allow: [10.1.2]}}\n",
+        "hubfleet.yaml:2: network.allow: `10.1.2` is not an IP address or network. Try: 192.0.2.7 or 10.0.0.0/24",
+    ),
+    "all networks": (
+        f"{HUB}network: {{allow: [0.0.0.0/0]}}\n",
+        "hubfleet.yaml:2: network.allow: `0.0.0.0/0`: every machine of the site would be open to users. "
+        "Try: those they need only",
+    ),
+    # Name and HTTPS
+    "domain with https": (
+        f"{HUB}domain: https://Hub.example.edu:8443/lab\n",
+        "hubfleet.yaml:2: domain: `https://Hub.example.edu:8443/lab`: give the name only. Try: hub.example.edu",
+    ),
+    "domain with a port": (
+        f"{HUB}domain: hub.example.edu:443\n",
+        "hubfleet.yaml:2: domain: `hub.example.edu:443`: give the name only. Try: hub.example.edu",
+    ),
+    "domain with a dot at the end": (
+        f"{HUB}domain: hub.example.edu.\n",
+        "hubfleet.yaml:2: domain: `hub.example.edu.`: give the name only. Try: hub.example.edu",
+    ),
+    "domain with a star": (
+        f'{HUB}domain: "*.example.edu"\n',
+        "hubfleet.yaml:2: domain: `*.example.edu` is a pattern, and the hub answers to one name. Try: hub.example.edu",
+    ),
+    "domain with an umlaut": (
+        f"{HUB}domain: h\u00fcb.example.edu\n",
+        "hubfleet.yaml:2: domain: `h\u00fcb.example.edu` has letters that names on the internet are spelled without. "
+        "Try: xn--hb-xka.example.edu",
+    ),
+    "domain with a line": (
+        f"{HUB}domain: my_hub.example.edu\n",
+        "hubfleet.yaml:2: domain: `my_hub.example.edu` is not the name of a server. Try: hub.example.edu",
+    ),
+    "domain of numbers": (
+        f"{HUB}domain: 192.168.1\n",
+        "hubfleet.yaml:2: domain: `192.168.1` is not the name of a server. Try: hub.example.edu",
+    ),
+    "domain a number": (
+        f"{HUB}domain: 10.5\n",
+        "hubfleet.yaml:2: domain: `10.5` is read as a number, not as a name. Try: hub.example.edu",
+    ),
+    "https without a name": (
+        f"{HUB}https: auto\n",
+        "hubfleet.yaml:2: https: `auto` needs a name. Try: domain: hub.example.edu, or https: self-signed",
+    ),
+    "https with an address": (
+        f"{HUB}domain: 192.0.2.1\nhttps: auto\n",
+        "hubfleet.yaml:3: https: `auto` needs a name, and 192.0.2.1 is an IP address. Try: https: self-signed",
+    ),
+    "an address alone": (
+        f"{HUB}domain: 2001:db8:0::1\n",
+        "hubfleet.yaml:2: domain: `auto` needs a name, and 2001:db8:0::1 is an IP address. Try: https: self-signed",
+    ),
+    "https with a name of the house": (
+        f"{HUB}domain: hub.local\n",
+        "hubfleet.yaml:2: domain: no public authority gives a certificate for hub.local. "
+        "Try: https: self-signed, or an authority of your own: https: {acme: https://...}",
+    ),
+    "https with a word alone": (
+        f"{HUB}domain: hub\nhttps: {{email: profx@example.edu}}\n",
+        "hubfleet.yaml:3: https: no public authority gives a certificate for hub. "
+        "Try: https: self-signed, or an authority of your own: https: {acme: https://...}",
+    ),
+    "authority without a name": (
+        f"{HUB}https: {{acme: https://ca.example.edu/acme}}\n",
+        "hubfleet.yaml:2: https: an authority needs a name. Try: domain: hub.example.edu, or https: self-signed",
+    ),
+    "authority with an address": (
+        f"{HUB}domain: 192.0.2.1\nhttps: {{acme: https://ca.example.edu/acme}}\n",
+        "hubfleet.yaml:3: https: an authority needs a name, and 192.0.2.1 is an IP address. Try: https: self-signed",
+    ),
+    "https misspelt": (
+        f"{HUB}https: selfsigned\n",
+        f"hubfleet.yaml:2: https: `selfsigned` is not a setting for https: did you mean `self-signed`? {HTTPS}",
+    ),
+    "https: yes": (f"{HUB}https: yes\n", f"hubfleet.yaml:2: https: `yes` is not a setting for https. {HTTPS}"),
+    "https: true": (f"{HUB}https: true\n", "hubfleet.yaml:2: https: must be a word or a map. Try: https: auto"),
+    "https, a list": (f"{HUB}https: [auto]\n", "hubfleet.yaml:2: https: must be a map. Try: {key: value}"),
+    "https, nothing": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{}}\n",
+        "hubfleet.yaml:3: https: says nothing. Try: https: auto",
+    ),
+    "https, unknown key": (
+        f"{HUB}domain: hub.example.edu\nhttps:\n  certficate: hub.pem\n",
+        "hubfleet.yaml:4: https: `certficate`: did you mean `certificate`?",
+    ),
+    "certificate that is not there": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{certificate: hub.pem, key: hubfleet.yaml}}\n",
+        "hubfleet.yaml:3: https.certificate: `hub.pem` is not a file beside this file. Try: ls -l {folder}/hub.pem",
+    ),
+    "certificate without a key": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{certificate: hubfleet.yaml}}\n",
+        "hubfleet.yaml:3: https: `key` is missing. Try: https: {certificate: hub.pem, key: hub.key}",
+    ),
+    "certificate without a name": (
+        f"{HUB}https: {{certificate: hubfleet.yaml, key: hubfleet.yaml}}\n",
+        "hubfleet.yaml:2: https: a certificate needs a name. Try: domain: hub.example.edu",
+    ),
+    "certificate and authority": (
+        f"{HUB}domain: hub.example.edu\n"
+        "https: {certificate: hubfleet.yaml, key: hubfleet.yaml, acme: https://ca.example.edu/acme}\n",
+        "hubfleet.yaml:3: https: a certificate of one's own, and an authority to ask for one. "
+        "Try: keep `certificate` and `key`, or the others",
+    ),
+    "authority without encryption": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{acme: http://ca.example.edu/acme}}\n",
+        "hubfleet.yaml:3: https.acme: `http://ca.example.edu/acme` is not the address of an authority's directory. "
+        "Try: https://ca.example.edu/acme/acme/directory",
+    ),
+    "authority with a password": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{acme: https://me:canary@ca.example.edu/acme}}\n",
+        "hubfleet.yaml:3: https.acme: the address of an authority holds no name or password. "
+        "Try: take out what is before the `@`",
+    ),
+    "authority's certificates alone": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{ca_bundle: hubfleet.yaml}}\n",
+        "hubfleet.yaml:3: https: `ca_bundle` is for an authority of one's own. Try: name it: acme: https://...",
+    ),
+    "no e-mail": (
+        f"{HUB}domain: hub.example.edu\nhttps: {{email: profx}}\n",
+        "hubfleet.yaml:3: https.email: `profx` is not an e-mail address. Try: profx@example.edu",
+    ),
+    "port with https": (
+        f"{HUB}domain: hub.example.edu\nlisten: {{port: 8443}}\n",
+        "hubfleet.yaml:3: listen.port: with HTTPS the hub answers at ports 443 and 80 of every address. "
+        "Try: remove it, or https: off",
+    ),
+    "proxy's name": (
+        f"{HUB}listen: {{trusted_proxies: [www.example.edu]}}\n",
+        "hubfleet.yaml:2: listen.trusted_proxies: `www.example.edu` is not an IP address or network. "
+        "Try: 192.0.2.7 or 10.0.0.0/24",
+    ),
+    "every proxy": (
+        f'{HUB}listen: {{trusted_proxies: ["0.0.0.0/0"]}}\n',
+        "hubfleet.yaml:2: listen.trusted_proxies: `0.0.0.0/0`: everybody could pass for anybody. "
+        "Try: the addresses of the web servers only",
     ),
     # Login
     "inline secret": (

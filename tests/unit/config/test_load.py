@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hubfleet.config import Config, default_config, load, starter_text, valid_user
+from hubfleet.config.https import Https
 from hubfleet.errors import ConfigError, ConfigErrors
 
 _spec = importlib.util.spec_from_file_location("config_messages", Path(__file__).with_name("messages.py"))
@@ -142,3 +143,44 @@ def test_homes_none(tmp_path: Path) -> None:
     assert config.storage.homes is None
     assert config.dump()["storage"]["homes"] == "none"
     assert Config.from_dump(config.dump()) == config
+
+
+ACME = "https: {acme: https://ca.example.edu/acme}"
+PAIR = "https: {certificate: hubfleet.yaml, key: hubfleet.yaml}"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("", "off"),
+        ("domain: Hub.Example.edu", "auto"),
+        ("domain: hub.example.edu\nhttps: off", "off"),
+        ("domain: hub.example.edu\nhttps: {email: profx@example.edu}", "auto"),
+        (f"domain: hub.example.edu\n{ACME}", "authority"),
+        (f"domain: hub\n{ACME}", "authority"),
+        (f"domain: hub.example.edu\n{PAIR}", "certificate"),
+        (f"domain: 192.0.2.1\n{PAIR}", "certificate"),
+        ("https: self-signed", "self-signed"),
+        ("domain: 2001:db8:0::1\nhttps: self-signed", "self-signed"),
+        ("domain: hub.local\nhttps: self-signed", "self-signed"),
+        ("https: off\nlisten: {address: 0.0.0.0, trusted_proxies: [10.0.0.7/24]}", "off"),
+    ],
+)
+def test_where_the_certificate_comes_from(text: str, kind: str, tmp_path: Path) -> None:
+    config = load(write(tmp_path, f"hub: a\n{text}\n"), environ={})
+    assert config.https_kind == kind
+    assert config.domain in (None, "hub.example.edu", "hub", "hub.local", "192.0.2.1", "2001:db8::1")
+    assert Config.from_dump(config.dump()) == config
+
+
+def test_files_of_https_are_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    config = load(write(tmp_path, f"hub: a\ndomain: hub.example.edu\n{PAIR}\n"), environ={})
+    assert isinstance(config.https, Https)
+    assert config.https.key == tmp_path / "hubfleet.yaml"
+
+
+def test_a_hub_takes_an_inherited_https_away(tmp_path: Path) -> None:
+    text = f"defaults: {{domain: hub.example.edu, {PAIR}}}\nhubs: {{a: {{https: self-signed}}, b: {{https: null}}}}\n"
+    assert load(write(tmp_path, text), "a", environ={}).https_kind == "self-signed"
+    assert load(write(tmp_path, text), "b", environ={}).https_kind == "auto"

@@ -14,6 +14,14 @@ from hubfleet.config.section import Section
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 
+# Settings that mean something beside another one only.
+_WITH = {
+    ("MachineSettings", "ssh_config"): {"ssh": "root@192.0.2.7"},
+    ("Https", "certificate"): {"key": "hub.key"},
+    ("Https", "key"): {"certificate": "hub.pem"},
+    ("Https", "ca_bundle"): {"acme": "https://ca.example.edu/acme/acme/directory"},
+}
+
 
 def _models(model: type[Section], seen: set[type[Section]]) -> Iterator[type[Section]]:
     if model not in seen:
@@ -41,6 +49,7 @@ def test_every_setting_is_described_with_examples_that_are_valid() -> None:
             base = {"hub": "a"} if model is Config else {"password": "file"} if model.__name__ == "Login" else {}
             if name == "signup":
                 base = {}
+            base |= _WITH.get((model.__name__, name), {})
             for example in field.examples:
                 model.model_validate({**base, name: example})
 
