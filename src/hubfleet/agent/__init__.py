@@ -2,6 +2,23 @@
 
 from hubfleet.agent.base import Progress
 from hubfleet.agent.converge import apply, observe
-from hubfleet.agent.lock import hold
+from hubfleet.agent.facts import facts
+from hubfleet.agent.lock import Holder, hold
+from hubfleet.agent.logs import Said, read_log
+from hubfleet.agent.outside import certificate, connect, probe
+from hubfleet.agent.store import Store
 
-__all__ = ["Progress", "apply", "hold", "observe"]
+__all__ = [
+    "Holder",
+    "Progress",
+    "Said",
+    "Store",
+    "apply",
+    "certificate",
+    "connect",
+    "facts",
+    "hold",
+    "observe",
+    "probe",
+    "read_log",
+]

@@ -31,6 +31,12 @@ def apply(account: Account, change: Change, progress: Progress) -> None:
     if os.geteuid() != 0:
         raise ApplyError("system accounts can be made by root only", remedy="run the same command with sudo")
     entry = observe(account)
+    if change.action == "remove":
+        if entry is not None:
+            _run(["userdel", account.name])
+        if _group_exists(account.name):  # one that is not the account's own by the system's rules
+            _run(["groupdel", account.name])
+        return
     nologin = shutil.which("nologin", path="/usr/sbin:/sbin:/usr/bin:/bin") or "/bin/false"
     look = ["--comment", account.comment, "--shell", nologin]
     if entry is None:

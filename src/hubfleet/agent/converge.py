@@ -5,10 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hubfleet.agent import account, directory, environment, file, process
+from hubfleet.agent import (
+    account,
+    container,
+    database,
+    directory,
+    dockerengine,
+    environment,
+    file,
+    firewall,
+    image,
+    network,
+    process,
+    trial,
+)
 from hubfleet.agent.base import Handler, Progress
 from hubfleet.errors import ApplyError
-from hubfleet.resources import Account, Change, Directory, Environment, File, Observed, Process, Resource, fingerprint
+from hubfleet.resources import (
+    Account,
+    Change,
+    Container,
+    Database,
+    Directory,
+    DockerEngine,
+    Environment,
+    File,
+    Firewall,
+    Image,
+    Network,
+    Observed,
+    Process,
+    Resource,
+    Trial,
+    fingerprint,
+)
 
 HANDLERS: dict[str, Handler[Any]] = {
     Account.kind: Handler(account.observe, account.apply),
@@ -16,6 +46,13 @@ HANDLERS: dict[str, Handler[Any]] = {
     File.kind: Handler(file.observe, file.apply),
     Environment.kind: Handler(environment.observe, environment.apply),
     Process.kind: Handler(process.observe, process.apply),
+    DockerEngine.kind: Handler(dockerengine.observe, dockerengine.apply),
+    Image.kind: Handler(image.observe, image.apply),
+    Network.kind: Handler(network.observe, network.apply),
+    Firewall.kind: Handler(firewall.observe, firewall.apply),
+    Container.kind: Handler(container.observe, container.apply),
+    Trial.kind: Handler(trial.observe, trial.apply),
+    Database.kind: Handler(database.observe, database.apply),
 }
 """All handlers, by kind. A new kind is a file here, a line here, and the same two in `resources/`."""
 

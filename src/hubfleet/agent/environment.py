@@ -70,7 +70,7 @@ class _Build:
         self._packages()
         self._copies()
         self._node()
-        self._compress()
+        compress(self.path)
         _write_marker(self.wanted)
 
     def _packages(self) -> None:
@@ -129,11 +129,6 @@ class _Build:
         npm = [f"{self.path}/bin/npm", "ci", "--ignore-scripts", *quiet]
         self._tool(f"installing Node packages for {self.wanted.label}", npm, cwd=folder)
 
-    def _compress(self) -> None:
-        """Put a compressed one beside each file that browsers load: those who use the environment cannot write here."""
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(_compressed, _loaded_by_browsers(self.path)))
-
     def _tool(self, what: str, command: list[str], cwd: Path | None = None) -> None:
         path = f"{self.path}/bin:{self.environ.get('PATH', os.defpath)}"
         environ = {**self.environ, "PATH": path}
@@ -146,6 +141,12 @@ class _Build:
 
     def _site_packages(self) -> Path:
         return next(self.path.glob("lib/python*/site-packages"))
+
+
+def compress(environment: str | Path) -> None:
+    """Put a compressed one beside each file that browsers load: those who use the environment cannot write there."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(_compressed, _loaded_by_browsers(Path(environment))))
 
 
 def _loaded_by_browsers(environment: Path) -> Iterator[Path]:

@@ -34,6 +34,7 @@ def apply(file: File, change: Change, progress: Progress) -> None:
         _unlink(temporary, parent)
         if change.action == "remove":
             _unlink(name, parent)
+            _unlink(_before(file.path), parent)
         else:
             _write(file, name, temporary, parent)
         os.fsync(parent)
@@ -52,7 +53,29 @@ def _write(file: File, name: str, temporary: str, parent: int) -> None:
         raise
     finally:
         os.close(descriptor)
+    if file.returns:
+        # Whoever reads it may be several changes behind: the first that was replaced is what it was started with.
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(name, _before(file.path), src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
     os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def settle(path: str) -> None:
+    """Forget what the file's content replaced: its reader has come up with it."""
+    with open_parent(path) as parent:
+        _unlink(_before(path), parent)
+
+
+def put_back(path: str) -> None:
+    """Give the file the content it had when its reader was started, if it has another now."""
+    with open_parent(path) as parent, suppress(FileNotFoundError):
+        os.rename(_before(path), Path(path).name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.fsync(parent)
+
+
+def _before(path: str) -> str:
+    """The name, in the same directory, of what was replaced."""
+    return f".{Path(path).name}.hubfleet-before"
 
 
 def _present(name: str, parent: int) -> os.stat_result | None:

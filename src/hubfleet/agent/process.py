@@ -15,7 +15,7 @@ from hubfleet.logfiles import open_log, tail
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.process import Process
 from hubfleet.supervisor.spec import ProcessSpec, ProcessStatus, SupervisorStatus, write_spec
-from hubfleet.unixhttp import Refused, request
+from hubfleet.unixhttp import answers
 
 READY_LIMIT_S = 120.0
 _LOOK_EVERY_S = 0.1
@@ -154,15 +154,4 @@ def _await_ready(process: Process, progress: Progress) -> None:
 
 
 def _ready(process: Process) -> bool:
-    return not process.ready or _answers(process.ready)
-
-
-def _answers(path: str) -> bool:
-    """Whether an HTTP server answers on the Unix socket, with whatever but a server error."""
-    try:
-        request(Path(path), "GET", "/hub/api/", timeout=5)
-    except Refused as refusal:
-        return refusal.status < 500
-    except (OSError, ValueError):
-        return False
-    return True
+    return not process.ready or answers(Path(process.ready), "/hub/api/")

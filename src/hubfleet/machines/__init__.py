@@ -2,5 +2,6 @@
 
 from hubfleet.machines.base import Machine
 from hubfleet.machines.local import LocalMachine
+from hubfleet.machines.ssh import SSHMachine
 
-__all__ = ["LocalMachine", "Machine"]
+__all__ = ["LocalMachine", "Machine", "SSHMachine"]

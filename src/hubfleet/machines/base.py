@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-from hubfleet.agent import Progress
+from hubfleet.agent import Holder, Progress, Said, Store
 from hubfleet.resources import Change, Observed, Resource
 
 
@@ -16,8 +17,43 @@ class Machine(Protocol):
     def name(self) -> str:
         """Its name in plans."""
 
+    @property
+    def address(self) -> str:
+        """The name or address that it is reached at; "" for the machine hubfleet runs on."""
+
+    @property
+    def store(self) -> Store:
+        """The small files that hubfleet keeps there."""
+
+    def open(self) -> None:
+        """Begin to connect where that takes time, so that several machines are waited for at once; never fails."""
+
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
         """What it has of each resource, by id; see `agent.observe`."""
 
     def apply(self, change: Change, progress: Progress) -> bool:
         """Carries out one change; False if it was done already; see `agent.apply`."""
+
+    def hold(self, directory: str) -> AbstractContextManager[Holder]:
+        """Holds the lock in this directory; see `agent.hold`."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the machine is and has; see `agent.facts`."""
+
+    def request(self, path: str, method: str, target: str, body: Any, token: str | None, timeout: float) -> Any:
+        """One HTTP request to a Unix socket there; see `unixhttp.request`."""
+
+    def connect(self, address: str, port: int) -> None:
+        """Raises OSError if nothing listens there, as seen from the machine."""
+
+    def probe(self, names: Sequence[str], targets: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.probe`."""
+
+    def certificate(self, address: str, port: int, name: str) -> str:
+        """The certificate (PEM) that is shown there to who asks for ``name``. Raises OSError if there is none."""
+
+    def read_log(self, container: str, lines: int, after: str) -> Said:
+        """What a container said; see `agent.read_log`."""
+
+    def close(self) -> None:
+        """End the connection, if there is one."""

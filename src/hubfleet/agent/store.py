@@ -1,0 +1,97 @@
+"""What hubfleet keeps on a machine about its own doings: small files of root's, each replaced in one step."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hubfleet.agent import database, erase
+from hubfleet.privatefiles import sync_directory, write_private
+
+_NEW, _OLD = ".new-", ".old-"
+
+
+class Store:
+    """The files of this machine. Raises OSError where the system refuses."""
+
+    def read(self, path: str) -> str | None:
+        """A file's text; None if there is none."""
+        try:
+            return Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, text: str) -> None:
+        """Make or replace a file that only its owner can read."""
+        write_private(Path(path), text)
+
+    def names(self, path: str) -> list[str]:
+        """What is in a directory, less what was left unfinished there; nothing if there is none."""
+        try:
+            return sorted(entry.name for entry in Path(path).iterdir() if not entry.name.startswith((_NEW, _OLD)))
+        except FileNotFoundError:
+            return []
+
+    def make_directory(self, path: str, mode: int) -> None:
+        """Make a directory, unless it is there."""
+        if not Path(path).is_dir():
+            Path(path).mkdir(parents=True, exist_ok=True)
+            Path(path).chmod(mode)
+
+    def make_folder(self, path: str, files: Mapping[str, str]) -> None:
+        """Make a new directory with these files, whole or not at all. Only its owner can read it, or its parent."""
+        target = Path(path)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in [*target.parent.glob(f"{_NEW}*"), *target.parent.glob(f"{_OLD}*")]:
+            shutil.rmtree(left)
+        partial = target.with_name(f"{_NEW}{target.name}")
+        partial.mkdir(mode=0o700)
+        for name, text in files.items():
+            write_private(partial / name, text)
+        partial.rename(target)
+        sync_directory(target.parent)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a directory with all that is in it; what is gone is success."""
+        target = Path(path)
+        if target.is_symlink() or not target.is_dir():
+            target.unlink(missing_ok=True)
+            return
+        doomed = target.with_name(f"{_OLD}{target.name}")
+        target.rename(doomed)
+        shutil.rmtree(doomed)
+
+    def point(self, link: str, name: str) -> None:
+        """Have a link point to a neighbour of its own, in one step."""
+        made = Path(f"{link}.new")
+        made.unlink(missing_ok=True)
+        made.symlink_to(name)
+        made.rename(link)
+        sync_directory(made.parent)
+
+    def pointed(self, link: str) -> str | None:
+        """The name that a link points to; None if there is none."""
+        try:
+            return Path(link).readlink().name
+        except FileNotFoundError:
+            return None
+
+    # -- what is larger than that ------------------------------------------------------------------------------------
+
+    def database(self, path: str) -> dict[str, Any] | None:
+        """What a database is; see `agent.database.look`."""
+        return database.look(path)
+
+    def keep_database(self, path: str, target: str) -> bool:
+        """Copy a database; see `agent.database.keep`."""
+        return database.keep(path, target)
+
+    def measure(self, path: str) -> dict[str, Any] | None:
+        """How much a directory holds; see `agent.erase.measure`."""
+        return erase.measure(path)
+
+    def erase(self, path: str) -> None:
+        """Delete a directory with all that is in it; see `agent.erase.erase`."""
+        erase.erase(path)
