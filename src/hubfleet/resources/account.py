@@ -13,7 +13,9 @@ FIRST_HUMAN_UID = 1000
 
 @dataclass(frozen=True)
 class Account(Resource):
-    """A system account with a group of the same name, without password, home or login shell. Never removed.
+    """A system account with a group of the same name, without password, home or login shell.
+
+    Removed with all data of its hub only: files would be left with an id that another account may get.
 
     Observed keys: uid, comment, shell, group (name of the primary group; empty if that group is missing).
     """
@@ -43,3 +45,9 @@ class Account(Resource):
         if not observed["group"]:
             lines.append("its group is missing")
         return Change(self, "update", tuple(lines)) if lines else None
+
+    def removal(self, observed: Observed | None) -> Change | None:
+        """None for an account that is not as hubfleet makes it. No plan asks: see `removable`."""
+        if observed is None or not 0 < observed["uid"] < FIRST_HUMAN_UID or observed["comment"] != self.comment:
+            return None
+        return Change(self, "remove", ("with all data of its hub",))

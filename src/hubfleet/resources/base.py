@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 Observed = dict[str, Any]
 """What a machine says about one resource; JSON only. Each kind documents its keys; absent is None."""
 
-Action = Literal["create", "update", "remove", "restart", "start", "stop"]
+Action = Literal["create", "update", "remove", "restart", "start", "stop", "try out"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Resource:
     keyed_by:  the field that tells this one from the others of its kind.
     removable: whether it is removed once no longer wanted; False for what may hold people's data.
     removed_first: removed before anything is made (it holds a port); others are removed at the end.
+    recorded:  whether generations know it; False for a step that is done once.
     volatile:  observed keys that may change between plan and apply without making the plan stale.
     """
 
@@ -31,6 +32,7 @@ class Resource:
     keyed_by: ClassVar[str] = "path"
     removable: ClassVar[bool] = True
     removed_first: ClassVar[bool] = False
+    recorded: ClassVar[bool] = True
     volatile: ClassVar[frozenset[str]] = frozenset()
 
     @property

@@ -17,6 +17,8 @@ class File(Resource):
 
     owner, group: names; empty means "leave as it is" (a new file: whoever runs hubfleet).
     secret:       the content is never shown; its digest is what a manifest keeps.
+    returns:      a container reads it at start: what it replaces is kept beside it until that has come up with it, and
+                  put back if it does not, see `Container.reads`.
     Observed keys: type (file, symlink, directory, other), owner, group, mode, sha256, unfinished (a copy left
     by an interrupted write), and content: None if secret, private, large or not text.
     """
@@ -29,6 +31,7 @@ class File(Resource):
     group: str = ""
     mode: int = 0o644
     secret: bool = False
+    returns: bool = False
 
     @property
     def sha256(self) -> str:

@@ -8,10 +8,17 @@ from typing import Any
 from hubfleet.errors import ApplyError
 from hubfleet.resources.account import Account
 from hubfleet.resources.base import Resource
+from hubfleet.resources.container import Container
+from hubfleet.resources.database import Database
 from hubfleet.resources.directory import Directory
+from hubfleet.resources.dockerengine import DockerEngine
 from hubfleet.resources.environment import Environment
 from hubfleet.resources.file import File
+from hubfleet.resources.firewall import Firewall
+from hubfleet.resources.image import Image
+from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
+from hubfleet.resources.trial import Trial
 
 KINDS: dict[str, type[Resource]] = {
     Account.kind: Account,
@@ -19,6 +26,13 @@ KINDS: dict[str, type[Resource]] = {
     File.kind: File,
     Environment.kind: Environment,
     Process.kind: Process,
+    DockerEngine.kind: DockerEngine,
+    Image.kind: Image,
+    Network.kind: Network,
+    Firewall.kind: Firewall,
+    Container.kind: Container,
+    Trial.kind: Trial,
+    Database.kind: Database,
 }
 
 
@@ -41,4 +55,7 @@ def from_json(data: dict[str, Any]) -> Resource:
 
 
 def _frozen(value: Any) -> Any:
+    """As a resource has it: no lists, and what it is made of are resources too."""
+    if isinstance(value, dict) and value.get("kind") in KINDS:
+        return from_json(value)
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

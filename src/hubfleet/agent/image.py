@@ -1,0 +1,111 @@
+"""Builds container images with the engine's own builder."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from contextlib import closing, suppress
+
+from hubfleet.agent.base import Progress
+from hubfleet.agent.docker import Absent, Engine, observed_of
+from hubfleet.agent.tools import CREDENTIALS, HEARTBEAT_SECONDS, SHOWN_LINES
+from hubfleet.errors import ApplyError
+from hubfleet.resources.base import Change, Observed
+from hubfleet.resources.image import Image
+
+WIDTH = 60
+"""Characters of a step that are shown."""
+_STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
+_BUILDERS_OWN = re.compile(r" ---> |Removing intermediate container ")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
+
+
+def observe(image: Image) -> Observed | None:
+    return observed_of(_look, image)
+
+
+def _look(engine: Engine, image: Image) -> Observed | None:
+    found = engine.find(f"/images/{image.tag}/json")
+    if found is None:
+        return None
+    containers = engine.get("/containers/json", all=True)
+    return {"id": found["Id"], "users": sum(1 for one in containers if one["ImageID"] == found["Id"])}
+
+
+def apply(image: Image, change: Change, progress: Progress) -> None:
+    """The engine gives the tag after the last step. Killed, the engine ends the build; its finished steps it keeps.
+
+    Raises ApplyError with the last lines that the failed step said.
+    """
+    engine = Engine()
+    if change.action == "remove":
+        with suppress(Absent):
+            engine.call("DELETE", f"/images/{image.tag}")
+        return
+    query = {
+        "t": image.tag,
+        "version": "1",
+        "networkmode": "host",  # as the machine itself reaches what is installed
+        "rm": True,
+        "forcerm": True,
+        "buildargs": image.arguments,
+    }
+    build = _Build(f"building image {image.label}", progress)
+    with closing(engine.stream("/build", image.archive(), query, HEARTBEAT_SECONDS)) as messages:
+        for message in messages:
+            if message is None:
+                build.beat()
+            elif "error" in message:
+                build.fail(str(message["error"]))
+            else:
+                build.hear(str(message.get("stream", "")))
+
+
+class _Build:
+    """What is told of one build: the step that runs, and at its failure the end of what it said."""
+
+    def __init__(self, what: str, progress: Progress) -> None:
+        self.what = what
+        self.progress = progress
+        self.step = what
+        self.said: deque[str] = deque(maxlen=SHOWN_LINES)
+        self.started = time.monotonic()
+        self.told = self.started
+        self.rest = ""
+        progress(what)
+
+    def hear(self, text: str) -> None:
+        """Output comes in pieces that need not end where a line does."""
+        *lines, self.rest = (self.rest + text).replace("\r", "\n").split("\n")
+        for line in lines:
+            self._line(line)
+        if time.monotonic() - self.told >= HEARTBEAT_SECONDS:
+            self.beat()
+
+    def beat(self) -> None:
+        self.told = time.monotonic()
+        self.progress(f"{self.step} ({self.told - self.started:.0f} s)")
+
+    def fail(self, words: str) -> None:
+        """Raises ApplyError."""
+        self._line(self.rest)
+        lines = "".join(f"\n    {line}" for line in [*self.said, *_clean(words).splitlines()])
+        raise ApplyError(f"{self.step} failed:{lines}", state="No image was made, and earlier ones stay")
+
+    def _line(self, line: str) -> None:
+        step = _STEP.match(line)
+        if step:
+            words = _clean(step[3])
+            shown = words if len(words) <= WIDTH else f"{words[: WIDTH - 3]}..."
+            self.step = f"{self.what}: step {step[1]} of {step[2]}: {shown}"
+            self.said.clear()
+            self.told = time.monotonic()
+            self.progress(self.step)
+        elif line.strip() and not _BUILDERS_OWN.match(line):
+            self.said.append(_clean(line))
+
+
+def _clean(text: str) -> str:
+    """Without colours, and without names and passwords in addresses."""
+    return CREDENTIALS.sub("********@", _CONTROL.sub("", text)).rstrip()

@@ -1,0 +1,105 @@
+"""A container image built on the machine, named by a digest of all that decides its content: never changed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from hubfleet.errors import CheckError
+from hubfleet.resources.base import Change, Observed, Resource
+from hubfleet.resources.dockerengine import known
+
+RECIPE = 1
+"""Raise it when the agent builds the same files into something different."""
+REPOSITORY = "hubfleet"
+_DOCKERFILE = "Dockerfile"
+
+
+@dataclass(frozen=True)
+class Image(Resource):
+    """An image; `Image.of` makes one of these.
+
+    tag:       `hubfleet/<label>:<16 digits>`.
+    base:      what it is built on, for people.
+    context:   what it is built of: an archive that holds the Dockerfile, compressed, in base64. Not in manifests.
+    arguments: of the build, which are no part of the result (proxies, which may have passwords). Not in manifests.
+    Observed keys: id, users (containers made from it, running or not); or `dockerengine.STOPPED`.
+    """
+
+    kind: ClassVar[str] = "image"
+    keyed_by: ClassVar[str] = "tag"
+
+    tag: str
+    label: str
+    base: str
+    context: str = field(default="", repr=False)
+    arguments: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        label: str,
+        base: str,
+        dockerfile: str,
+        files: Mapping[str, bytes] | None = None,
+        arguments: Mapping[str, str] | None = None,
+    ) -> Image:
+        """The image that `dockerfile` describes; pure.
+
+        label: lower-case letters, digits, `-`, `_` and `.`.
+        files: by their names in the build context. A script (`#!`) may be run, other files can be read only.
+        """
+        content = {**(files or {}), _DOCKERFILE: dockerfile.encode()}
+        listed = [[name, hashlib.sha256(content[name]).hexdigest()] for name in sorted(content)]
+        digest = hashlib.sha256(json.dumps([RECIPE, base, listed]).encode()).hexdigest()
+        context = base64.b64encode(_archive(content)).decode()
+        return cls(f"{REPOSITORY}/{label}:{digest[:16]}", label, base, context, dict(arguments or {}))
+
+    def redacted(self) -> Image:
+        return replace(self, context="", arguments={})
+
+    def steady(self, observed: Observed | None) -> Observed | None:
+        """The tag says what is in it: no plan goes stale."""
+        return None
+
+    def diff(self, observed: Observed | None) -> Change | None:
+        """Raises CheckError for one from a manifest: what it is built of is not in there."""
+        if known(observed):
+            return None
+        if not self.context:
+            raise CheckError(f"{self.tag} is gone, and what it was built of is not kept", remedy="hubfleet up")
+        count = len(self.files())
+        noun = "file" if count == 1 else "files"
+        return Change(self, "create", (f"built on {self.base}", f"of {count} {noun} and a Dockerfile"))
+
+    def removal(self, observed: Observed | None) -> Change | None:
+        """None while there are containers of it."""
+        return None if observed and observed.get("users") else super().removal(observed)
+
+    def archive(self) -> bytes:
+        """What the engine builds it from: a compressed tar archive."""
+        return base64.b64decode(self.context)
+
+    def files(self) -> list[str]:
+        """Names of the files that it is built of, without the Dockerfile."""
+        with tarfile.open(fileobj=io.BytesIO(self.archive()), mode="r:gz") as archive:
+            return [name for name in archive.getnames() if name != _DOCKERFILE]
+
+
+def _archive(content: Mapping[str, bytes]) -> bytes:
+    """The same bytes for the same files: the engine then finds the steps that it has done already."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(content):
+            member = tarfile.TarInfo(name)
+            member.size = len(content[name])
+            member.mode = 0o755 if content[name][:2] == b"#!" else 0o644
+            archive.addfile(member, io.BytesIO(content[name]))
+    return gzip.compress(plain.getvalue(), mtime=0)

@@ -1,0 +1,46 @@
+"""What the tests of this group share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import dockerd
+import pytest
+import pytest_asyncio
+from containers import House
+from images import user_image
+
+from hubfleet.engines.docker.launch import DockerLaunch
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[dockerd.Dockerd]:
+    """A Docker engine with the base image."""
+    with dockerd.shared() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def image(engine: dockerd.Dockerd) -> str:
+    """The image of users' servers."""
+    return user_image(engine)
+
+
+@pytest_asyncio.fixture
+async def house(engine: dockerd.Dockerd, image: str) -> AsyncIterator[House]:
+    """A hub's places, with a hub that answers."""
+    made = House(engine, image)
+    try:
+        async with made.hub_answers():
+            yield made
+    finally:
+        made.remove()
+
+
+@pytest_asyncio.fixture
+async def launch(house: House) -> AsyncIterator[DockerLaunch]:
+    """What the launcher has for this hub."""
+    made = house.launch()
+    await made.open()
+    yield made
+    await made.close()
