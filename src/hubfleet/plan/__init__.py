@@ -13,6 +13,7 @@ from hubfleet.plan.apply import Event, apply_plan
 from hubfleet.plan.generations import Generations
 from hubfleet.plan.make import make_plan
 from hubfleet.plan.model import Desired, Manifest, Plan
+from hubfleet.plan.restore import restored, secret_paths
 from hubfleet.plan.show import Line, plan_lines, plan_text, summary
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "make_plan",
     "plan_lines",
     "plan_text",
+    "restored",
+    "secret_paths",
     "summary",
 ]

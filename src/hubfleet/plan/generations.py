@@ -7,45 +7,66 @@ So whatever a killed deployment may have made is on record, and a later one can 
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hubfleet.agent import Store
 from hubfleet.errors import ApplyError, CheckError
-from hubfleet.plan.model import Manifest, Placed, Plan
+from hubfleet.plan.model import Desired, Manifest, Placed, Plan
 from hubfleet.plan.show import plan_text
-from hubfleet.privatefiles import sync_directory, write_private
-from hubfleet.resources import Resource, from_json
+from hubfleet.resources import Image, Resource, from_json
 
 KEPT = 20
+IMAGES_KEPT = 3
+"""Of how many generations the images are kept, so that one can go back to them."""
+DATABASE = "jupyterhub.sqlite"
+"""The hub's database as a generation left it, in its folder."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation, for people.
+
+    created:  when it was begun, such as "2026-11-22T14:03:05+0000".
+    deployed: whether it was carried out to its end.
+    again:    number of the generation that it is once more, by a rollback; 0 for none.
+    changes:  what it changed, in one line.
+    """
+
+    number: int
+    created: str
+    deployed: bool
+    again: int
+    changes: str
 
 
 class Generations:
-    """The generations of one hub. Writing needs the lock (`agent.hold`); reading does not."""
+    """The generations of one hub, on its machine. Writing needs the lock (`Machine.hold`); reading does not."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, store: Store | None = None) -> None:
         self.path = state_dir / "generations"
+        self._store = store or Store()
 
     def numbers(self) -> list[int]:
         """All generations there are, in order, finished or not. Raises CheckError if not permitted."""
         try:
-            return sorted(int(entry.name) for entry in self.path.iterdir() if entry.name.isdigit())
-        except FileNotFoundError:
-            return []
+            return sorted(int(name) for name in self._store.names(str(self.path)) if name.isdigit())
         except PermissionError as error:
             raise CheckError(f"{self.path} cannot be read", remedy="run the same command with sudo") from error
 
     def current(self) -> int:
         """The one that was deployed last; 0 if none."""
-        try:
-            return int((self.path / "current").readlink().name)
-        except FileNotFoundError:
-            return 0
+        return int(self._store.pointed(str(self.path / "current")) or 0)
+
+    def unfinished(self) -> bool:
+        """Whether one was begun that is not the current one: a deployment was killed, perhaps after its last step."""
+        return max(self.numbers(), default=0) != self.current()
 
     def folder(self, number: int) -> Path:
-        """Where a generation is: manifest.json, summary.txt, created."""
+        """Where a generation is: manifest.json, summary.txt, created, deployed, and later `DATABASE`."""
         return self.path / f"{number:04d}"
 
     def read(self, number: int) -> dict[str, tuple[Resource, ...]]:
@@ -78,35 +99,81 @@ class Generations:
         manifest = _manifest(plan)
         if newest and self._manifest(newest) == manifest:
             return newest
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for unfinished in self.path.glob(".*-*"):
-            shutil.rmtree(unfinished)
-        number = newest + 1
-        partial = self.path / f".new-{number:04d}"
-        partial.mkdir(mode=0o700)
-        write_private(partial / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-        write_private(partial / "summary.txt", plan_text(plan, full=True))
-        write_private(partial / "created", time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n")
-        partial.rename(self.folder(number))
-        sync_directory(self.path)
-        return number
+        files = {
+            "manifest.json": json.dumps(manifest, indent=1) + "\n",
+            "summary.txt": plan_text(plan, full=True),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n",
+        }
+        self._store.make_folder(str(self.folder(newest + 1)), files)
+        return newest + 1
 
     def switch(self, number: int) -> None:
         """Makes a generation the current one, in one step, and forgets all but the last 20."""
-        link = self.path / "current.new"
-        link.unlink(missing_ok=True)
-        link.symlink_to(self.folder(number).name)
-        link.rename(self.path / "current")
-        sync_directory(self.path)
+        self._store.write(str(self.folder(number) / "deployed"), time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n")
+        self._store.point(str(self.path / "current"), self.folder(number).name)
         for old in self.numbers()[:-KEPT]:
             if old != number:
-                doomed = self.path / f".old-{old:04d}"
-                self.folder(old).rename(doomed)
-                shutil.rmtree(doomed)
+                self._store.remove(str(self.folder(old)))
+
+    def deployed(self) -> list[int]:
+        """Those that were carried out to their end, the newest first."""
+        current = self.current()
+        found = [number for number in self.numbers() if number <= current]
+        return [number for number in reversed(found) if number == current or "deployed" in self._names(number)]
+
+    def describe(self, number: int) -> Generation:
+        """What a generation is, for people."""
+        folder = self.folder(number)
+        created, summary = (self._store.read(str(folder / name)) or "" for name in ("created", "summary.txt"))
+        first, *lines = summary.splitlines() or [""]
+        settings = [line.strip() for line in lines if line.startswith("  ") and line[2:3] not in " +~->"]
+        deployed = number == self.current() or "deployed" in self._names(number)
+        changes = "; ".join(settings) or first.partition(": ")[2]
+        return Generation(number, created.strip(), deployed, self.again(number), changes)
+
+    def again(self, number: int) -> int:
+        """The generation that this one is once more, by a rollback; 0 for none."""
+        return int(self._manifest(number).get("again", 0))
+
+    def before(self) -> int:
+        """The last one before the current that is another; 0 if there is none."""
+        different = self._different()
+        next(different, None)
+        return next(different, 0)
+
+    def images_kept(self, desired: Desired) -> frozenset[str]:
+        """Ids of the images of `desired` and of the last generations before it, `IMAGES_KEPT` in all."""
+        wanted = _json([(name, item) for name, items in desired.machines.items() for item in items])
+        known = [self._manifest(number)["machines"] for number in self._different()]
+        last = [wanted, *(machines for machines in known if machines != wanted)][:IMAGES_KEPT]
+        resources = (item for machines in last for items in _resources(machines).values() for item in items)
+        return frozenset(item.id for item in resources if isinstance(item, Image))
+
+    def database(self, number: int) -> str | None:
+        """The copy of the hub's database as this generation left it; None if none was made.
+
+        Where it is the same hub in the next one, none is made, and the next one's is as good.
+        """
+        for later in self.numbers():
+            if number <= later <= self.current() and DATABASE in self._names(later):
+                return str(self.folder(later) / DATABASE)
+        return None
+
+    def _different(self) -> Iterator[int]:
+        """Those that were carried out, the newest first, less those that only tidied up after the one before."""
+        last: Any = None
+        for number in self.deployed():
+            machines = self._manifest(number)["machines"]
+            if machines != last:
+                yield number
+            last = machines
+
+    def _names(self, number: int) -> list[str]:
+        return self._store.names(str(self.folder(number)))
 
     def _manifest(self, number: int) -> dict[str, Any]:
         try:
-            content = json.loads((self.folder(number) / "manifest.json").read_text(encoding="utf-8"))
+            content = json.loads(self._store.read(str(self.folder(number) / "manifest.json")) or "")
         except (OSError, ValueError) as error:
             raise ApplyError(f"{self.folder(number)} cannot be read: {error}") from error
         return dict(content)
@@ -114,12 +181,15 @@ class Generations:
 
 def _manifest(plan: Plan) -> dict[str, Any]:
     wanted = [(name, item) for name, items in plan.desired.machines.items() for item in items]
-    return {"hub": plan.hub, "machines": _json(wanted), "leftovers": _json(plan.leftovers)}
+    again = {"again": plan.desired.again} if plan.desired.again else {}
+    return {"hub": plan.hub, "machines": _json(wanted), "leftovers": _json(plan.leftovers), **again}
 
 
 def _json(placed: Iterable[Placed]) -> dict[str, list[dict[str, Any]]]:
     machines: dict[str, list[dict[str, Any]]] = {}
     for name, resource in placed:
+        if not resource.recorded:
+            continue
         # through JSON and back, so that a written manifest compares equal (tuples become lists)
         machines.setdefault(name, []).append(json.loads(json.dumps(resource.redacted().to_json())))
     return machines

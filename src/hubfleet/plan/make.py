@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hubfleet.errors import CheckError, HubfleetError
 from hubfleet.machines import Machine
@@ -12,11 +13,14 @@ from hubfleet.plan.model import Desired, Manifest, Plan
 from hubfleet.resources import Change, Observed, Resource, fingerprint
 
 
-def make_plan(desired: Desired, machines: Mapping[str, Machine], previous: Manifest) -> Plan:
+def make_plan(
+    desired: Desired, machines: Mapping[str, Machine], previous: Manifest, kept: Container[str] = frozenset()
+) -> Plan:
     """The changes that lead from what the machines have to `desired`. Changes nothing.
 
     previous: `Generations.known()`; of what it has and `desired` has not, files, processes and unused
               environments are removed, directories and accounts stay.
+    kept:     ids of what is not removed either: what a rollback would need.
     Raises CheckError where no change could lead there, HubfleetError if a machine cannot be observed.
     """
     names = [name for name in dict.fromkeys([*desired.machines, *previous.resources]) if name in machines]
@@ -26,7 +30,7 @@ def make_plan(desired: Desired, machines: Mapping[str, Machine], previous: Manif
     wanted = [desired.machines.get(name, ()) for name in names]
     earlier = [previous.resources.get(name, ()) for name in names]
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-        parts = list(pool.map(_compare, [machines[name] for name in names], wanted, earlier))
+        parts = list(pool.map(partial(_compare, kept), [machines[name] for name in names], wanted, earlier))
     gone = [name for name in previous.resources if name not in machines]
     return Plan(
         hub=desired.hub,
@@ -50,7 +54,9 @@ class _Part:
     leftovers: tuple[Resource, ...]
 
 
-def _compare(machine: Machine, wanted: tuple[Resource, ...], earlier: tuple[Resource, ...]) -> _Part:
+def _compare(
+    kept: Container[str], machine: Machine, wanted: tuple[Resource, ...], earlier: tuple[Resource, ...]
+) -> _Part:
     wanted_ids = {resource.id for resource in wanted}
     if len(wanted_ids) != len(wanted):
         raise HubfleetError(f"a resource is there twice on {machine.name}")
@@ -62,14 +68,14 @@ def _compare(machine: Machine, wanted: tuple[Resource, ...], earlier: tuple[Reso
             f"{error.filename} cannot be looked at: {error.strerror}", remedy="run the same command with sudo"
         ) from error
     leftovers = tuple(item for item in unwanted if item.removable and observed[item.id] is not None)
-    first = [item for item in leftovers if item.removed_first]
-    last = [item for item in leftovers if not item.removed_first]
+    first = [item for item in leftovers if item.removed_first and item.id not in kept]
+    last = [item for item in leftovers if not item.removed_first and item.id not in kept]
     changes = [
         *(_seen(item.removal(observed[item.id]), observed) for item in first),
         *(_seen(item.diff(observed[item.id]), observed) for item in wanted),
         *(_seen(item.removal(observed[item.id]), observed) for item in last),
     ]
-    notes = tuple(_notes(unwanted, observed))
+    notes = tuple(_notes([item for item in unwanted if item.id not in kept], observed))
     return _Part(machine.name, tuple(change for change in changes if change), notes, leftovers)
 
 
@@ -80,7 +86,7 @@ def _seen(change: Change | None, observed: Mapping[str, Observed | None]) -> Cha
     return replace(change, seen=fingerprint(resource, observed[resource.id]))
 
 
-def _notes(unwanted: tuple[Resource, ...], observed: Mapping[str, Observed | None]) -> Iterator[str]:
+def _notes(unwanted: Sequence[Resource], observed: Mapping[str, Observed | None]) -> Iterator[str]:
     for resource in unwanted:
         now = observed[resource.id]
         if now is None:

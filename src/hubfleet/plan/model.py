@@ -18,12 +18,18 @@ class Desired:
 
     machines: resources by machine, in the order in which they must be made.
     notes:    lines for the operator that are no changes.
+    settings: what differs in the configuration since the last deployment, a line each.
+    holds:    id of the file that holds the configuration, of which those lines say all that people want to know.
+    again:    number of the generation that this is once more; 0 if it is as the configuration says.
     """
 
     hub: str
     state_dir: Path
     machines: dict[str, tuple[Resource, ...]]
     notes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    holds: str = ""
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Plan:
         """What `hubfleet plan --json` prints."""
         return {
             "hub": self.hub,
+            "settings": list(self.desired.settings),
             "changes": [
                 {
                     "machine": machine,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from hubfleet.plan.model import Plan
 from hubfleet.resources import Change
 
-Role = Literal["heading", "create", "update", "remove", "run", "added", "removed", "detail", "impact", "note"]
+Role = Literal[
+    "heading", "setting", "create", "update", "remove", "run", "added", "removed", "detail", "impact", "note"
+]
 
 ROLES: dict[str, Role] = {"create": "create", "update": "update", "remove": "remove"}
 MARKS = {"create": "+", "update": "~", "remove": "-"}
@@ -26,12 +29,15 @@ class Line(NamedTuple):
 def plan_lines(plan: Plan, *, full: bool = False) -> list[Line]:
     """The plan, line by line. full: long diffs as well, which otherwise end after 40 lines, new files after 8."""
     lines = [Line(f"{plan.hub}: {summary(plan)}", "heading")]
+    lines += [Line(f"  {setting}", "setting") for setting in plan.desired.settings]
     several = len(plan.desired.machines) > 1
     machine = ""
     for name, change in plan.changes:
         if several and name != machine:
             machine = name
             lines.append(Line(f"{name}:", "heading"))
+        if plan.desired.settings and change.resource.id == plan.desired.holds and not full:
+            change = replace(change, detail=("the settings above; --full shows the lines of the file",))
         lines += _change_lines(change, full)
     return [*lines, *(Line(f"note: {note}", "note") for note in plan.notes)]
 

@@ -22,7 +22,7 @@ def converges(folder: Path, *, with_environment: bool) -> None:
     """The second run finishes, the third plan is empty, and nothing of the kill is left."""
     wanted = desired(folder, "second", with_environment=with_environment)
     deploy(wanted)
-    assert plan_now(wanted).to_json() == {"hub": "test", "changes": [], "notes": []}
+    assert plan_now(wanted).to_json() == {"hub": "test", "settings": [], "changes": [], "notes": []}
     site = folder / "site"
     names = {
         "inner",

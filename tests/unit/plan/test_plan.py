@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,24 @@ test: 2 to update, 2 to create, 1 to remove
     assert [event.change.resource.id for event in events if event.status == "done"] == [
         change["resource"] for change in shown["changes"]
     ]
+
+
+def test_settings_that_changed_stand_for_the_file_that_holds_them(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    deploy(only(tmp_path, File(str(file), "1G\n")))
+    wanted = replace(
+        only(tmp_path, File(str(file), "2G\n"), File(f"{file}2", "new\n")),
+        settings=("servers.memory.limit: 1G -> 2G",),
+        holds=f"file:{file}",
+    )
+    plan = plan_now(wanted)
+    shown, whole = plan_text(plan), plan_text(plan, full=True)
+    assert "\n  servers.memory.limit: 1G -> 2G\n" in shown
+    assert "-1G" not in shown
+    assert "+new" in shown, "only the file that holds the settings is shown by them"
+    assert "\n      -1G\n      +2G\n" in whole
+    assert plan.to_json()["settings"] == ["servers.memory.limit: 1G -> 2G"]
+    assert "-1G" in plan_text(plan_now(replace(wanted, settings=()))), "what no setting explains is shown as it is"
 
 
 def test_diff_of_a_public_file_and_notes(tmp_path: Path) -> None:
