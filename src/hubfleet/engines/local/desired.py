@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.engines.accounts import Accounts, accounts_of
 from hubfleet.engines.base import Site
+from hubfleet.engines.homes import HOMES_MARKER
 from hubfleet.engines.local import sandbox
-from hubfleet.engines.local.home import HOMES_MARKER
+from hubfleet.engines.settings import hub_places, hub_settings
 from hubfleet.environments import lock_text
 from hubfleet.forkserver.client import distributions
 from hubfleet.resources import Account, Directory, Environment, File, Process, Resource
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True)
-class Accounts:
-    """Names of the accounts of hub and proxy; empty when started by an ordinary user, who then owns everything."""
-
-    hub: str
-    proxy: str
-
-
-def accounts_of(hub: str, privileged: bool) -> Accounts:
-    """One pair of accounts a hub: two hubs on a machine cannot read each other's databases."""
-    if not privileged:
-        return Accounts("", "")
-    plain = re.fullmatch(r"[a-z0-9-]{1,20}", hub) is not None
-    word = hub if plain else f"{re.sub(r'[^a-z0-9]', '-', hub)[:11]}-{hashlib.sha256(hub.encode()).hexdigest()[:8]}"
-    return Accounts(f"hubfleet-{word}", f"hubproxy-{word}")
 
 
 def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
@@ -116,25 +98,13 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
     All are in directories closed to others. What is no secret has an open mode, so that a plan shows its changes.
     """
     layout, root = site.layout, "root" if site.layout.privileged else ""
-    common = {"hub": config.hub, "base": str(layout.base), "privileged": layout.privileged}
-    hub = {
-        **common,
-        "address": config.listen.address,
-        "port": config.listen.port,
-        "login_kind": "approval" if config.login.signup else "password",
-        "admins": list(config.login.admins),
-        "allow": None if config.login.allow is None else list(config.login.allow.users),
-        "named_servers": config.servers.named_servers,
-        "homes_kept": config.storage.homes is not None,
-        "isolated": layout.privileged,
-    }
     homes = config.storage.homes
     launcher = {
-        **common,
+        **hub_places(layout),
         "hub_account": who.hub,
         "config": config.dump(),
         "engine": {
-            **common,
+            **hub_places(layout),
             "environment": environments[1].path,
             "interpreter": str(site.interpreter),
             "homes": _text(config.homes(site.layout.homes)),
@@ -152,7 +122,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
     files = {
         "tokens": secret(layout.secrets_dir / "tokens.json", _json(dict(site.tokens)), root),
         "proxy_token": secret(layout.secrets_dir / "proxy_token", site.tokens["proxy_token"], root),
-        "hub": File(str(layout.hub_dir / "hub.json"), _json(hub), who.hub, who.hub, 0o644),
+        "hub": File(str(layout.hub_dir / "hub.json"), _json(hub_settings(config, layout)), who.hub, who.hub, 0o644),
         "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
         "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
         "hub_sandbox": _sandbox(config, site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
@@ -213,8 +183,14 @@ def _proxy_program(config: Config, site: Site, environment: Environment) -> dict
             *("--ip", config.listen.address, "--port", str(config.listen.port)),
             *("--api-socket", str(site.layout.proxy_socket)),
             *("--error-path", f"{ours}/proxy-errors", "--log-level", "warn"),
+            *("--storage-backend", f"{ours}/proxy-routes.cjs"),
         ],
-        "environment": {"PATH": _PATH, "LANG": "C.UTF-8", "NODE_ENV": "production"},
+        "environment": {
+            "PATH": _PATH,
+            "LANG": "C.UTF-8",
+            "NODE_ENV": "production",
+            "HUBFLEET_PROXY_ROUTES": str(site.layout.proxy_routes),
+        },
         "secret_files": {"CONFIGPROXY_AUTH_TOKEN": str(site.layout.secrets_dir / "proxy_token")},
         "remove": [str(site.layout.proxy_socket)],
         "umask": 0o007,

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.config.machines import SiteNetwork
 from hubfleet.config.servers import ServerOptions
 from hubfleet.engines.base import Site
 from hubfleet.engines.local.cgroups import Cgroups
@@ -14,6 +15,7 @@ from hubfleet.engines.local.desired import desired_state
 from hubfleet.engines.local.launch import LocalLaunch
 from hubfleet.engines.local.specification import Settings
 from hubfleet.launcher.base import Launch
+from hubfleet.layout import Layout
 from hubfleet.resources import Resource
 
 
@@ -22,17 +24,59 @@ def _set_limits(options: ServerOptions) -> list[str]:
     return [limit for limit in limits if attrgetter(limit)(options) is not None]
 
 
+def _others(config: Config) -> list[str]:
+    """The settings that are there and mean nothing here."""
+    given = {
+        "machines": config.machines,
+        "servers.image": config.servers.image,
+        "network": config.network != SiteNetwork(),
+    }
+    return [path for path, value in given.items() if value]
+
+
+def _of_the_edge(config: Config) -> list[str]:
+    """Settings of the web server in front, which this engine does not have."""
+    front = "put a web server with a certificate in front of the hub"
+    found = []
+    for path, given in (("domain", config.domain), ("https", config.https if config.https_kind != "off" else None)):
+        if given:
+            found.append(
+                f"{config.line(path)}{path}: engine local has no HTTPS of its own. Try: remove {path}; {front}"
+            )
+    if config.listen.trusted_proxies:
+        path = "listen.trusted_proxies"
+        found.append(f"{config.line(path)}{path}: engine local believes what it is sent. Try: remove {path}")
+    return found
+
+
 class LocalEngine:
     """Implements ``engines.base.Engine``."""
 
     name = "local"
+    door = "proxy"
+
+    def layout(self, config: Config) -> Layout:
+        return Layout.here(config.hub)
+
+    def containers(self, hub: str) -> Mapping[str, str]:
+        return {}
+
+    def entrance(self, config: Config) -> tuple[str, int]:
+        return config.listen.address, config.listen.port
+
+    def url(self, config: Config) -> str:
+        address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.listen.address, config.listen.address)
+        return f"http://{address}:{config.listen.port}"
+
+    def ports(self, config: Config) -> tuple[int, ...]:
+        return (config.listen.port,)
 
     def limits_problem(self, hub: str) -> str | None:
         return Cgroups(hub).problem
 
     def problems(self, config: Config, site: Site) -> list[str]:
-        """A limit that cannot be enforced is refused, never ignored."""
-        found = []
+        """A limit that cannot be enforced is refused, never ignored; and so is what only containers have."""
+        found = [f"{config.line(path)}{path} is of engine docker only. Try: engine: docker" for path in _others(config)]
         limits = [f"{at}.{limit}" for at, options in config.all_options().items() for limit in _set_limits(options)]
         for path in limits if site.limits_problem else []:
             found.append(
@@ -45,7 +89,7 @@ class LocalEngine:
                     f"{config.line(path)}{path}: only root can show one directory under another name. "
                     f"Try: run hubfleet as root (sudo), or remove {path}"
                 )
-        return found
+        return found + _of_the_edge(config)
 
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
         return desired_state(config, site)

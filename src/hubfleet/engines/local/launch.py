@@ -22,14 +22,15 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfleet.config.effective import Effective
-from hubfleet.engines.local import home as homes
+from hubfleet.engines.homes import Homes
 from hubfleet.engines.local import specification
 from hubfleet.engines.local.cgroups import Cgroups, Limits
+from hubfleet.engines.local.memory import MemoryWatch
 from hubfleet.engines.local.plain import start_plainly
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.specification import Settings
 from hubfleet.engines.local.starters import Starters
-from hubfleet.engines.local.uids import NoIdLeft, uid_for
+from hubfleet.engines.uids import NoIdLeft, uid_for
 from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
 from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
@@ -52,7 +53,9 @@ class LocalLaunch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._layout = settings.layout
+        self._homes = Homes(settings.homes, settings.layout.state, settings.skeleton)
         self._cgroups = Cgroups(settings.layout.hub)
+        self._memory = MemoryWatch(self._cgroups)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         python, log = settings.environment / "bin" / "python", settings.layout.logs / "fork-server.log"
         self._forks = ForkServer(python, log)
@@ -60,6 +63,7 @@ class LocalLaunch:
 
     async def open(self) -> None:
         """See ``Launch.open``."""
+        self._memory.open()
         specification.rehearsal_directory(self._settings).mkdir(mode=0o700, exist_ok=True)
         try:
             settings = specification.fork_server(self._settings)
@@ -72,6 +76,7 @@ class LocalLaunch:
 
     async def close(self) -> None:
         """See ``Launch.close``."""
+        await self._memory.close()
         await self._kernels.close()
         await self._forks.close()
 
@@ -85,7 +90,7 @@ class LocalLaunch:
         try:
             uid = self._uid(name)
             progress("Preparing the home directory")
-            home = self._home(request.id, name, uid)
+            home = self._homes.of(request.id, name, uid)
             self._make_run_directory(run, uid)
             cgroups = self._limit(request.id, effective) if uid is not None else []
             server = (name, uid, home, run / "server.sock")
@@ -130,16 +135,6 @@ class LocalLaunch:
 
     def _uid(self, name: str) -> int | None:
         return uid_for(self._layout.uids, self._layout.hub, name) if self._layout.privileged else None
-
-    def _home(self, server: str, name: str, uid: int | None) -> Path:
-        kept = self._settings.homes
-        if kept is not None:
-            if kept.is_dir() and not (kept / homes.HOMES_MARKER).exists():
-                raise StartFailed(f"{kept} is not as hubfleet left it: is its disk mounted? If so: hubfleet up")
-            return homes.ensure_home(kept, name, uid, self._settings.skeleton)
-        passing = self._layout.state / "passing-homes"
-        passing.mkdir(mode=0o711, exist_ok=True)
-        return homes.ensure_home(passing, server, uid, self._settings.skeleton)
 
     def _make_run_directory(self, run: Path, uid: int | None) -> None:
         """The directory of the server's socket: the server writes to it, hub and proxy may pass, nobody else."""
@@ -243,7 +238,7 @@ class LocalLaunch:
 
     def _why(self, record: Record, code: int | None) -> str:
         # A cell that was ended for its memory leaves the server running; what ends that one later is another matter.
-        if code in (None, -signal.SIGKILL) and self._cgroups.out_of_memory(record.id):
+        if code in (None, -signal.SIGKILL) and self._cgroups.kills_for_memory(record.id):
             return "it went over its memory limit and the system ended it"
         if code is None:
             return "it ended while nobody was watching, so its exit code is not known"
@@ -259,10 +254,12 @@ class LocalLaunch:
         if descriptor is None:
             loop.call_soon(ended, record)
             return
+        self._memory.keep(record)
 
         def gone() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+            self._memory.forget(record)
             ended(record)
 
         loop.add_reader(descriptor, gone)
@@ -289,8 +286,7 @@ class LocalLaunch:
     def _clean(self, server: str) -> None:
         self._cgroups.remove(server)
         shutil.rmtree(self._layout.servers_run / short_id(server), ignore_errors=True)
-        if self._settings.homes is None:
-            shutil.rmtree(self._layout.state / "passing-homes" / server, ignore_errors=True)
+        self._homes.forget(server)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from hubfleet.launcher.base import StartFailed
 
 HOMES_MARKER = ".hubfleet-homes"
 """A file in the directory of kept homes. Without it the disk is not mounted, and new homes would be lost under it."""
+
+
+@dataclass(frozen=True)
+class Homes:
+    """Where a hub's homes are. ``kept``: None if they end with their server, and are below ``state`` until then."""
+
+    kept: Path | None
+    state: Path
+    skeleton: Path | None
+
+    def of(self, server: str, name: str, owner: int | None) -> Path:
+        """The home for a server of the user ``name``, made if need be. Raises StartFailed and OSError."""
+        if self.kept is None:
+            self._passing.mkdir(mode=0o711, exist_ok=True)
+            return ensure_home(self._passing, server, owner, self.skeleton)
+        if self.kept.is_dir() and not (self.kept / HOMES_MARKER).exists():
+            raise StartFailed(f"{self.kept} is not as hubfleet left it: is its disk mounted? If so: hubfleet up")
+        return ensure_home(self.kept, name, owner, self.skeleton)
+
+    def forget(self, server: str) -> None:
+        """A server has ended: with it ends its home, where homes are not kept."""
+        if self.kept is None:
+            shutil.rmtree(self._passing / server, ignore_errors=True)
+
+    @property
+    def _passing(self) -> Path:
+        return self.state / "passing-homes"
 
 
 def ensure_home(homes: Path, name: str, owner: int | None, skeleton: Path | None) -> Path:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from hubfleet.engines.local import uids
-from hubfleet.engines.local.desired import accounts_of
-from hubfleet.engines.local.uids import NoIdLeft, uid_for
+from hubfleet.engines import uids
+from hubfleet.engines.accounts import accounts_of
+from hubfleet.engines.uids import NoIdLeft, uid_for
 
 HUBS = ("x", "x-p", "x.p", "x-p-p", "x-hub", "physics101", "prod.physics", "a" * 20, "a" * 21, "a" * 40, "1")
 
 
 def test_hubs_do_not_share_accounts() -> None:
     accounts = [name for hub in HUBS for name in vars(accounts_of(hub, True)).values()]
-    assert len(set(accounts)) == 2 * len(HUBS)
+    assert len(set(accounts)) == 3 * len(HUBS)
     assert all(re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name) for name in accounts), "useradd takes no others"
 
 
 def test_without_root_there_are_no_accounts() -> None:
-    assert accounts_of("x", False).hub == accounts_of("x", False).proxy == ""
+    assert set(vars(accounts_of("x", False)).values()) == {""}
 
 
 def test_an_id_stays_and_is_nobody_elses(tmp_path: Path) -> None:
@@ -35,6 +35,13 @@ def test_an_id_stays_and_is_nobody_elses(tmp_path: Path) -> None:
     assert not set(first.values()) & {entry.pw_uid for entry in pwd.getpwall()}
     assert all(uids.FIRST <= uid <= uids.LAST for uid in first.values())
     assert table.stat().st_mode & 0o077 == 0
+
+
+def test_accounts_of_the_machine_are_seen_from_a_container(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    lines = [f"taken{number}:x:{uids.FIRST + number}:100::/:/bin/sh" for number in range(3)]
+    (tmp_path / "etc" / "passwd").write_text("\n".join([*lines, "", "+"]))
+    assert uid_for(tmp_path / "uids.json", "hub", "ada", str(tmp_path)) == uids.FIRST + 3
 
 
 def _take(table: Path, hub: str) -> list[int]:

@@ -20,10 +20,11 @@ class NoIdLeft(RuntimeError):
     """All ids between FIRST and LAST are taken."""
 
 
-def uid_for(table: Path, hub: str, system_name: str) -> int:
+def uid_for(table: Path, hub: str, system_name: str, host_root: str = "") -> int:
     """The id of a person of a hub, handed out on first use. Raises NoIdLeft, or ValueError for a damaged table.
 
-    The same number serves as the group id.
+    The same number serves as the group id. ``host_root``: where the machine's files are, for one who is in a container
+    and has other accounts.
     """
     table.parent.mkdir(parents=True, exist_ok=True)
     # The lock is a file of its own, for the table is replaced, and a lock on a replaced file guards nothing.
@@ -33,13 +34,16 @@ def uid_for(table: Path, hub: str, system_name: str) -> int:
         known: dict[str, int] = json.loads(table.read_text()) if table.exists() else {}
         key = f"{hub}/{system_name}"
         if key not in known:
-            known[key] = _next_free(table, known)
+            known[key] = _next_free(table, known, host_root)
             write_private(table, json.dumps(known, indent=1, sort_keys=True))
         return known[key]
 
 
-def _next_free(table: Path, known: dict[str, int]) -> int:
+def _next_free(table: Path, known: dict[str, int], host_root: str) -> int:
     taken = set(known.values()) | {entry.pw_uid for entry in pwd.getpwall()}
+    if host_root:
+        lines = Path(f"{host_root}/etc/passwd").read_text().splitlines()
+        taken |= {int(line.split(":")[2]) for line in lines if line.count(":") == 6}
     number = max([FIRST - 1, *known.values()]) + 1
     while number in taken:
         number += 1
