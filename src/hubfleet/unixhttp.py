@@ -1,4 +1,4 @@
-"""One HTTP request over a Unix socket: how commands speak to hub, launcher and proxy. Standard library only."""
+"""HTTP over a Unix socket: how commands speak to hub, launcher, proxy and Docker. Standard library only."""
 
 from __future__ import annotations
 
@@ -24,14 +24,11 @@ def request(
 
     Raises OSError when nothing answers on the socket within ``timeout`` seconds, Refused for a status of 400 or more.
     """
-    connection = http.client.HTTPConnection("localhost", timeout=timeout)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(timeout)
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"token {token}"
+    connection = connect(path, timeout)
     try:
-        connection.sock.connect(str(path))
         connection.request(method, target, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -40,13 +37,38 @@ def request(
     finally:
         connection.close()
     if answer.status >= 400:
-        raise Refused(answer.status, _message(text) or answer.reason)
+        raise Refused(answer.status, message(text) or answer.reason)
     return json.loads(text) if text.strip() else None
 
 
-def _message(text: str) -> str:
+def connect(path: Path, timeout: float | None) -> http.client.HTTPConnection:
+    """A connection to the server on the socket. The caller closes it. Raises OSError when nothing listens there."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(timeout)
+    try:
+        connection.sock.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def message(text: str) -> str:
+    """What a server says went wrong, in the JSON of its answer; empty if it does not say."""
     try:
         data = json.loads(text)
     except ValueError:
         return ""
     return str(data.get("message") or data.get("error") or "") if isinstance(data, dict) else ""
+
+
+def answers(path: Path, target: str = "/", timeout: float = 5.0) -> bool:
+    """Whether an HTTP server answers on the Unix socket, with whatever but a server error."""
+    try:
+        request(path, "GET", target, timeout=timeout)
+    except Refused as refusal:
+        return refusal.status < 500
+    except (OSError, ValueError):
+        return False
+    return True

@@ -7,6 +7,10 @@ from hubfleet.engines.base import Engine
 
 def engine(name: str) -> Engine:
     """The engine of this name. Raises KeyError; the configuration admits only names that are here."""
+    if name == "docker":  # each brings along what only it needs
+        from hubfleet.engines.docker.engine import DockerEngine
+
+        return DockerEngine()
     from hubfleet.engines.local.engine import LocalEngine
 
     return {"local": LocalEngine}[name]()

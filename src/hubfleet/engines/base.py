@@ -12,7 +12,7 @@ from hubfleet.launcher.base import Launch
 from hubfleet.layout import Layout
 from hubfleet.resources import Resource
 
-Supervision = Literal["attached", "daemon", "systemd"]
+Supervision = Literal["attached", "daemon", "systemd", "containers"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,23 @@ class Engine(Protocol):
     """One way to run users' servers."""
 
     name: str
+    door: str
+    """The part that people come in by."""
+
+    def layout(self, config: Config) -> Layout:
+        """Where the hub's files are, on its machine."""
+
+    def containers(self, hub: str) -> Mapping[str, str]:
+        """The container of each of the hub's own parts, in the order of their start; empty where they are processes."""
+
+    def entrance(self, config: Config) -> tuple[str, int]:
+        """Address and port at which people come in."""
+
+    def url(self, config: Config) -> str:
+        """Where people go; on this machine, as seen from it."""
+
+    def ports(self, config: Config) -> tuple[int, ...]:
+        """The machine's TCP ports that are taken."""
 
     def limits_problem(self, hub: str) -> str | None:
         """Why limits on memory, CPU and processes cannot be enforced on this machine; None when they can."""

@@ -1,0 +1,318 @@
+"""Everything that engine ``docker`` wants on its machine. Pure: configuration and site in, resources out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hubfleet.config import Config
+from hubfleet.config.https import Https
+from hubfleet.engines.accounts import Accounts, accounts_of
+from hubfleet.engines.base import Site
+from hubfleet.engines.docker import edge, parts, trial
+from hubfleet.engines.docker.images import (
+    CERTIFICATE_VARIABLES,
+    CERTIFICATES,
+    ENVIRONMENT,
+    PACKAGES,
+    hub_image,
+    proxies,
+    user_image,
+)
+from hubfleet.engines.homes import HOMES_MARKER
+from hubfleet.engines.settings import hub_places, hub_settings
+from hubfleet.layout import Layout
+from hubfleet.resources import (
+    Account,
+    Container,
+    Directory,
+    DockerEngine,
+    File,
+    Firewall,
+    Image,
+    Network,
+    Resource,
+    Trial,
+)
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
+"""To make homes for their owners; its power over servers is the engine's socket."""
+
+
+def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
+    """All resources, in the order in which they are made: what takes long and disturbs nobody comes first."""
+    who = accounts_of(config.hub, True)
+    hub, users = hub_image(config, site), user_image(config, site)
+    files = _files(config, site, who, users)
+    return (
+        DockerEngine(),
+        hub,
+        users,
+        Account(who.hub, f"hub {config.hub}"),
+        Account(who.proxy, f"proxy of hub {config.hub}"),
+        Account(who.edge, f"edge of hub {config.hub}"),
+        *_directories(config, site, who),
+        *_networks(config),
+        # Before the files: those who serve would read them if they had to start again.
+        _trial(config, site, who, hub, users),
+        *(file for file in files.values() if not file.returns),
+        *(
+            resource
+            for container in _containers(config, site, who, hub, files)
+            # Right before it: where one part does not come up, those not yet replaced keep the files they read.
+            for resource in (*(file for file in files.values() if file.path in container.reads), container)
+        ),
+    )
+
+
+def _trial(config: Config, site: Site, who: Accounts, hub: Image, users: Image) -> Trial:
+    """The same once more, with another place."""
+    config, second = trial.beside(config, site)
+    files = _files(config, second, who, users)
+    containers = _containers(config, second, who, hub, files)
+    return trial.trial(site, second, who, _directories(config, second, who), files, containers)
+
+
+def _directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
+    layout, root = site.layout, "root"
+    wanted = [
+        Directory(str(layout.base), root, root, 0o755),
+        Directory(str(layout.state), root, root, 0o711),
+        Directory(str(layout.state / "generations"), root, root, 0o700),
+        Directory(str(layout.hub_dir), who.hub, who.hub, 0o700),
+        Directory(str(parts.proxy_dir(layout)), who.proxy, who.proxy, 0o700),
+        Directory(str(parts.edge_dir(layout)), who.edge, who.edge, 0o700),
+        Directory(str(layout.launcher_dir), root, root, 0o700),
+        Directory(str(layout.secrets_dir), root, root, 0o700),
+        Directory(str(layout.logs), root, root, 0o700),
+        Directory(str(layout.logs / "servers"), root, root, 0o700),
+        Directory(str(layout.run), root, root, 0o711),
+        Directory(str(layout.hub_socket.parent), who.hub, who.hub, 0o755),
+        # The group sticks to what is made inside, so that the hub can speak to the proxy, and the edge too.
+        Directory(str(layout.proxy_socket.parent), who.proxy, who.hub, 0o2710),
+        Directory(str(parts.entrance(layout).parent), who.proxy, who.edge, 0o2710),
+        Directory(str(parts.edge_socket(layout).parent), who.edge, who.edge, 0o700),
+        Directory(str(layout.launcher_socket.parent), root, who.hub, 0o710),
+        Directory(str(layout.servers_run), root, root, 0o711),
+    ]
+    homes = config.homes(layout.homes)
+    if homes is not None:
+        wanted.append(Directory(str(homes), root, root, 0o711))
+    return wanted
+
+
+def _files(config: Config, site: Site, who: Accounts, users: Image) -> dict[str, File]:
+    """The files that hub, proxy, launcher and edge read at start, by short name.
+
+    All are in directories closed to others. What is no secret has an open mode, so that a plan shows its changes.
+    """
+    layout, homes = site.layout, config.homes(site.layout.homes)
+    settings = hub_settings(config, layout)
+    launcher = {
+        **hub_places(layout),
+        "hub_account": who.hub,
+        "config": config.dump(),
+        "engine": {
+            **hub_places(layout),
+            "image": users.tag,
+            "python": ENVIRONMENT,
+            "network": parts.users_network(config.hub),
+            "homes": str(homes) if homes else None,
+            "skeleton": None,
+            "hub_account": who.hub,
+            "host_root": parts.HOST,
+            "variables": {**proxies(config), **config.servers.environment},
+        },
+    }
+
+    def secret(path: Path, content: str, owner: str) -> File:
+        return File(str(path), content, owner, owner, 0o600, secret=True, returns=True)
+
+    def program(name: str, owner: str, spec: dict[str, Any]) -> File:
+        return File(str(_folder(layout, name) / "program.json"), _json(spec), owner, owner, 0o644, returns=True)
+
+    token = parts.proxy_dir(layout) / "token"
+    tokens = secret(layout.secrets_dir / "tokens.json", _json(dict(site.tokens)), "root")
+    files = {
+        "tokens": replace(tokens, returns=False),
+        "hub": File(str(layout.hub_dir / "hub.json"), _json(settings), who.hub, who.hub, 0o644, returns=True),
+        "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
+        "hub_program": program("hub", who.hub, _hub_program(config, layout)),
+        "proxy_token": secret(token, site.tokens["proxy_token"], who.proxy),
+        "proxy_program": program("proxy", who.proxy, _proxy_program(layout, token)),
+        "launcher": File(
+            str(layout.launcher_dir / "launcher.json"), _json(launcher), "root", "root", 0o644, returns=True
+        ),
+        **_edge_files(config, layout, who),
+    }
+    if homes is not None:
+        files["homes"] = File(str(homes / HOMES_MARKER), f"Homes of hub {config.hub}.\n", "root", "root")
+    return files
+
+
+def _edge_files(config: Config, layout: Layout, who: Accounts) -> dict[str, File]:
+    """The edge's configuration, and what the operator has given it: a certificate, its key, an authority's own."""
+    folder, https = parts.edge_dir(layout), config.https
+    given = {} if not isinstance(https, Https) else vars(https)
+    names = {"certificate": "certificate.pem", "key": "key.pem", "ca_bundle": "authority.pem"}
+    paths = {key: str(folder / name) for key, name in names.items() if given.get(key)}
+    places = edge.Places(
+        entrance=str(parts.entrance(layout)),
+        storage=str(folder / "storage"),
+        http_port=parts.EDGE_HTTP,
+        https_port=parts.EDGE_HTTPS,
+        names=parts.names(config),
+        alive=str(parts.edge_socket(layout)),
+        certificate=paths.get("certificate", ""),
+        key=paths.get("key", ""),
+        ca_bundle=paths.get("ca_bundle", ""),
+    )
+    files = {
+        f"edge_{key}": File(path, given[key].read_text(), who.edge, who.edge, 0o600, key == "key", returns=True)
+        for key, path in paths.items()
+    }
+    text = edge.caddy_json(config, places) + "\n"
+    return {**files, "edge": File(str(folder / "caddy.json"), text, who.edge, who.edge, 0o644, returns=True)}
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def _folder(layout: Layout, part: str) -> Path:
+    return {"hub": layout.hub_dir, "proxy": parts.proxy_dir(layout)}[part]
+
+
+def _hub_program(config: Config, layout: Layout) -> dict[str, Any]:
+    return {
+        "argv": [f"{ENVIRONMENT}/bin/python", "-m", "hubfleet.hub.preflight"],
+        "environment": {
+            "HUBFLEET_HUB_SETTINGS": str(layout.hub_dir / "hub.json"),
+            "PATH": f"{ENVIRONMENT}/bin:{_PATH}",
+            "HOME": str(layout.hub_dir),
+            "LANG": "C.UTF-8",
+            **proxies(config),
+            **(dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES) if config.network.ca_bundle else {}),
+        },
+        "directory": str(layout.hub_dir),
+        "remove": [str(layout.hub_socket)],
+        "umask": 0o077,
+    }
+
+
+def _proxy_program(layout: Layout, token: Path) -> dict[str, Any]:
+    ours = f"{PACKAGES}/hubfleet/hub"
+    return {
+        "argv": [
+            f"{ENVIRONMENT}/proxy/node",
+            *("--require", f"{ours}/proxy-keep-alive.cjs"),
+            f"{ENVIRONMENT}/proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy",
+            *("--socket", str(parts.entrance(layout))),
+            *("--api-socket", str(layout.proxy_socket)),
+            *("--error-path", f"{ours}/proxy-errors", "--log-level", "warn", "--no-x-forward"),
+            *("--storage-backend", f"{ours}/proxy-routes.cjs"),
+        ],
+        "environment": {
+            "PATH": _PATH,
+            "LANG": "C.UTF-8",
+            "NODE_ENV": "production",
+            "HUBFLEET_PROXY_ROUTES": str(layout.proxy_routes),
+        },
+        "secret_files": {"CONFIGPROXY_AUTH_TOKEN": str(token)},
+        "remove": [str(layout.proxy_socket), str(parts.entrance(layout))],
+        "umask": 0o007,
+    }
+
+
+def _networks(config: Config) -> list[Resource]:
+    users, out = parts.users_network(config.hub), parts.way_out(config.hub)
+    return [
+        Network(out, bridge=parts.bridge(out)),
+        Network(users, bridge=parts.bridge(users), isolated=True),
+        Firewall(config.hub, interface=parts.bridge(users), allow=config.network.allow),
+    ]
+
+
+def _containers(config: Config, site: Site, who: Accounts, image: Image, files: dict[str, File]) -> list[Container]:
+    layout, python = site.layout, f"{ENVIRONMENT}/bin/python"
+    confined = (python, "-I", "-S", f"{PACKAGES}/hubfleet/engines/local/sandbox.py")
+    homes = config.homes(layout.homes)
+
+    def shown(*paths: Path, mode: str = "ro") -> tuple[tuple[str, str, str], ...]:
+        return tuple((str(path), str(path), mode) for path in paths)
+
+    def reading(*names: str) -> dict[str, Any]:
+        found = [files[name] for name in names]
+        return {"depends": tuple(file.sha256 for file in found), "reads": tuple(file.path for file in found)}
+
+    def alive(socket: Path) -> dict[str, Any]:
+        return {"ready": str(socket), "health": (python, "-m", "hubfleet.alive", str(socket))}
+
+    common: dict[str, Any] = {"image": image.tag, "read_only": True, "tmpfs": (("/tmp", 64 * 1024**2),)}
+    kept = shown(homes, mode="rw") if homes is not None and layout.state not in homes.parents else ()
+    sockets = (layout.hub_socket.parent, layout.proxy_socket.parent, layout.launcher_socket.parent, layout.servers_run)
+    return [
+        Container(
+            name=parts.container(layout.hub, "launcher"),
+            argv=(python, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
+            environment={"PATH": _PATH, "LANG": "C.UTF-8"},
+            **reading("launcher"),
+            mounts=(
+                *shown(layout.base, mode="rw"),
+                *kept,
+                (parts.ENGINE_SOCKET, parts.ENGINE_SOCKET, "rw"),
+                *shown(Path("/etc/passwd"), Path("/etc/group")),
+                ("/", parts.HOST, "ro"),
+            ),
+            network="none",
+            capabilities=_LAUNCHER_CAPABILITIES,
+            **alive(layout.launcher_socket),
+            impact="nobody can start a server for a few seconds; running servers go on",
+            **common,
+        ),
+        Container(
+            name=parts.container(layout.hub, "proxy"),
+            argv=(*confined, files["proxy_program"].path),
+            **reading("proxy_token", "proxy_program"),
+            user=who.proxy,
+            groups=(who.hub,),  # whose way into the directories of servers' sockets is
+            mounts=(
+                *shown(parts.proxy_dir(layout), layout.hub_socket.parent, layout.servers_run),
+                *shown(layout.proxy_socket.parent, parts.entrance(layout).parent, mode="rw"),
+            ),
+            network="none",
+            **alive(layout.proxy_socket),
+            impact="open pages reconnect after a few seconds; running servers go on",
+            **common,
+        ),
+        Container(
+            name=parts.container(layout.hub, "hub"),
+            argv=(*confined, files["hub_program"].path),
+            **reading("hub", "hub_secrets", "hub_program"),
+            user=who.hub,
+            mounts=(*shown(*sockets[1:]), *shown(layout.hub_dir, sockets[0], mode="rw")),
+            network=parts.way_out(config.hub),
+            **alive(layout.hub_socket),
+            impact="nobody can log in for a few seconds; running servers go on",
+            **common,
+        ),
+        Container(
+            name=parts.container(layout.hub, "edge"),
+            argv=edge.command(files["edge"].path),
+            environment={"HOME": str(parts.edge_dir(layout)), "PATH": _PATH},
+            **reading(*(name for name in files if name.startswith("edge"))),
+            user=who.edge,
+            mounts=(
+                *shown(parts.entrance(layout).parent),
+                *shown(parts.edge_dir(layout), parts.edge_socket(layout).parent, mode="rw"),
+            ),
+            network=parts.way_out(config.hub),
+            ports=parts.published(config),
+            **alive(parts.edge_socket(layout)),
+            impact="open pages reconnect after a few seconds; running servers go on",
+            **common,
+        ),
+    ]

@@ -1,0 +1,239 @@
+"""What a server's container is to be: the body of the engine's ``create``, from settings, request and options. Pure."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hubfleet import openfiles
+from hubfleet.config.effective import Effective
+from hubfleet.engines.docker.places import Place
+from hubfleet.launcher.base import Request
+from hubfleet.layout import Layout
+from hubfleet.names import short_id
+
+ARGUMENTS = ("--ServerApp.sock_mode=0666", "--KernelManager.transport=ipc")
+"""Every server's. Its socket may be open to all because its directory is not. Kernels talk to it over Unix sockets in a
+private directory: their TCP ports would be open to every program in the container."""
+
+HUB_LABEL, SERVER_LABEL = "hubfleet.hub", "hubfleet.server"
+
+PROCESSES = 4096
+"""How many processes and threads a server may have where nobody has said: enough for all, less than harms a machine."""
+
+SCRATCH = ("/tmp", "/var/tmp", "/run/lock")
+"""Where everybody on a machine may write: each server gets its own, in memory. /dev/shm is the engine's."""
+
+SCRATCH_SHARE = 0.25  # of the machine's memory, for servers without a limit
+
+_LOG_SIZE = "5m"  # of the engine's own copy; the launcher keeps the log
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The engine's part of ``launcher.json``.
+
+    ``image``: of users' servers, with their Python environment at ``python``. ``network``: that of their containers.
+    ``homes``: None when homes are not kept. ``hub_gid``: id of the group that hub and proxy share. ``variables``: what
+    all servers have in their environment, unless a group, a person or a profile has it otherwise. ``host_root``: where
+    the launcher sees the host's files, "" when it is in no container. ``engine_socket``: where the engine answers.
+    """
+
+    layout: Layout
+    image: str
+    python: str
+    network: str
+    homes: Path | None
+    skeleton: Path | None
+    hub_gid: int
+    variables: Mapping[str, str]
+    host_root: str
+    engine_socket: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        def path(key: str) -> Path | None:
+            return Path(data[key]) if data[key] else None
+
+        layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
+        # In a container the host's accounts have no names.
+        group = data["hub_gid"] if data.get("hub_gid") is not None else pwd.getpwnam(data["hub_account"]).pw_gid
+        return cls(
+            layout,
+            image=data["image"],
+            python=data["python"],
+            network=data["network"],
+            homes=path("homes"),
+            skeleton=path("skeleton"),
+            hub_gid=group,
+            variables=data["variables"],
+            host_root=data.get("host_root", ""),
+            engine_socket=data.get("engine_socket", "/var/run/docker.sock"),
+        )
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server as it is to be: its id, its user's system name and user id, and where its files are on the host.
+
+    ``run``: the directory of its socket. ``identity``: files of the host that stand for others in the image.
+    ``places``: the home and the mounts.
+    """
+
+    id: str
+    name: str
+    uid: int
+    run: Path
+    identity: Mapping[str, Path]
+    places: Sequence[Place]
+
+    @property
+    def home(self) -> str:
+        """Where the home is inside."""
+        return f"/home/{self.name}"
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.run / "server.sock"
+
+    @property
+    def door(self) -> Path:
+        """Where its first program asks what to become, see `door`."""
+        return self.run / "door.sock"
+
+
+def container_name(hub: str, server: str) -> str:
+    """The name of a server's container; nobody else's, whatever hubs and people are called."""
+    return f"hubfleet-{hub}-user-{short_id(server)}"
+
+
+def program(settings: Settings, server: Server, request: Request, effective: Effective) -> dict[str, Any]:
+    """What the server becomes once it is in: argument list and environment. Holds the hub's secrets."""
+    prefix = request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
+    private = _private(server)
+    environment = {
+        "LANG": "C.UTF-8",
+        **settings.variables,
+        **effective.environment,
+        "HOME": server.home,
+        "USER": server.name,
+        "LOGNAME": server.name,
+        "XDG_RUNTIME_DIR": private,
+        "JUPYTER_RUNTIME_DIR": f"{private}/jupyter",
+        **request.environment,
+        "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(str(server.socket), safe='')}{prefix}",
+        "JUPYTERHUB_DEFAULT_URL": effective.default_url,
+        "JUPYTERHUB_ROOT_DIR": server.home,
+    }
+    argv = [f"{settings.python}/bin/jupyterhub-singleuser", *ARGUMENTS, f"--ServerApp.sock={server.socket}"]
+    return {"argv": argv, "environment": environment}
+
+
+def container(settings: Settings, server: Server, effective: Effective) -> dict[str, Any]:
+    """The body of the request that makes the container. Holds no secret: whoever may ask the engine can read it."""
+    hub = settings.layout.hub
+    return {
+        "Image": settings.image,
+        "Hostname": hub,
+        "User": f"{server.uid}:{server.uid}",
+        "WorkingDir": server.home,
+        # In place of what the image would run: its entrypoint expects to be root, or to have the image's own user.
+        "Entrypoint": [f"{settings.python}/bin/python", "-I", "-m", "hubfleet_singleuser.enter", str(server.door)],
+        "Cmd": [],
+        "Env": [],
+        "Labels": {HUB_LABEL: hub, SERVER_LABEL: server.id},
+        "StopSignal": "SIGTERM",
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            **_confinement(),
+            **_limits(effective),
+            "NetworkMode": settings.network,
+            "RestartPolicy": {"Name": "no"},
+            "Init": True,
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": _LOG_SIZE, "max-file": "1"}},
+            "Tmpfs": _scratch(server, _room(effective)),
+            "Mounts": _mounts(settings, server),
+        },
+    }
+
+
+def _confinement() -> dict[str, Any]:
+    return {
+        "Privileged": False,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "IpcMode": "private",
+        # An image may have directories that all can write to; filled up, they would fill the engine's disk.
+        "ReadonlyRootfs": True,
+    }
+
+
+def _limits(effective: Effective) -> dict[str, Any]:
+    soft, hard = openfiles.USUAL
+    limits: dict[str, Any] = {
+        "PidsLimit": effective.processes or PROCESSES,
+        "Ulimits": [{"Name": "nofile", "Soft": _count(soft), "Hard": _count(hard)}],
+        # When the machine's memory ends, a user's server goes before the hub's services.
+        "OomScoreAdj": 500,
+        "ShmSize": _room(effective),
+    }
+    if effective.memory_limit is not None:
+        # As much with swap as without: or a server past its limit would push the machine into swap.
+        limits.update(Memory=int(effective.memory_limit), MemorySwap=int(effective.memory_limit))
+    if effective.memory_guarantee is not None:
+        limits["MemoryReservation"] = int(effective.memory_guarantee)
+    if effective.cpu_limit is not None:
+        # The engine refuses more than there are.
+        limits["NanoCpus"] = int(max(0.01, min(effective.cpu_limit, os.cpu_count() or 1)) * 1_000_000_000)
+    if effective.cpu_guarantee is not None:
+        limits["CpuShares"] = max(2, int(effective.cpu_guarantee * 1024))
+    return limits
+
+
+def _count(limit: int) -> int:
+    return -1 if limit == resource.RLIM_INFINITY else limit
+
+
+def _room(effective: Effective) -> int:
+    """Bytes of each scratch directory. What is in there counts as the server's memory."""
+    if effective.memory_limit is not None:
+        return int(effective.memory_limit)
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SCRATCH_SHARE)
+
+
+def _scratch(server: Server, room: int) -> dict[str, str]:
+    common = f"rw,exec,nosuid,nodev,size={room}"
+    private = f"{common},mode=700,uid={server.uid},gid={server.uid}"
+    return {**dict.fromkeys(SCRATCH, f"{common},mode=1777"), _private(server): private}
+
+
+def _private(server: Server) -> str:
+    return f"/run/user/{server.uid}"
+
+
+def _mounts(settings: Settings, server: Server) -> list[dict[str, Any]]:
+    hub = settings.layout.hub_socket.parent
+    return [
+        *(_bind(place.source, place.target, place.writable) for place in server.places),
+        _bind(server.run, server.run, True),
+        _bind(hub, hub, False),
+        *(_bind(source, target, False) for target, source in server.identity.items()),
+    ]
+
+
+def _bind(source: str | Path, target: str | Path, writable: bool) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(source),
+        "Target": str(target),
+        "ReadOnly": not writable,
+        # What is mounted inside comes by itself, see `places.with_inner`.
+        "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
+    }

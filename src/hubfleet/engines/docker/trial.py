@@ -1,0 +1,80 @@
+"""The second hub that a new generation is tried out with: the same parts, with files, sockets and homes of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hubfleet.config import Config
+from hubfleet.engines.accounts import Accounts
+from hubfleet.engines.base import Site
+from hubfleet.engines.docker import parts
+from hubfleet.engines.docker.images import ENVIRONMENT
+from hubfleet.layout import Layout
+from hubfleet.resources import Container, Directory, File, Trial
+
+_FILES = ("hub", "hub_secrets", "hub_program", "proxy_token", "proxy_program", "launcher")
+
+
+def beside(config: Config, site: Site) -> tuple[Config, Site]:
+    """What a second hub would be made from. Its homes are not kept, and its secrets are marks: see `Trial`.
+
+    Its name is no hub's own, for an underscore cannot be in one. Mounts that each person has of their own are left out:
+    nobody has made the test user's.
+    """
+    shared = tuple(mount for mount in config.storage.mounts if "{username}" not in str(mount))
+    storage = config.storage.model_copy(update={"homes": None, "mounts": shared})
+    layout = Layout(f"{config.hub}_try", site.layout.base, site.layout.privileged)
+    marked = replace(site, layout=layout, tokens=_marks(site.tokens), passwords=_marks(site.passwords))
+    return config.model_copy(update={"storage": storage}), marked
+
+
+def _marks(secrets: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"@@{name}@@" for name in secrets}
+
+
+def trial(
+    site: Site,
+    second: Site,
+    who: Accounts,
+    directories: Sequence[Directory],
+    files: Mapping[str, File],
+    containers: Sequence[Container],
+) -> Trial:
+    """The trial of these: all there would be of the second hub, of which what is not needed is left out here.
+
+    There is no edge: the test user comes in by the socket that the edge would use.
+    """
+    real, layout = site.layout, second.layout
+    launcher, proxy, hub = containers[:3]
+    given = {"socket": str(parts.entrance(layout)), "token": second.tokens["operator_token"]}
+    person = File(
+        str(parts.edge_dir(layout) / "person.json"), json.dumps(given) + "\n", who.edge, who.edge, 0o600, secret=True
+    )
+    shown = [parts.entrance(layout).parent, parts.edge_dir(layout)]
+    return Trial(
+        hub=real.hub,
+        serving=parts.container(real.hub, "hub"),
+        beside=layout.hub,
+        place=str(layout.state),
+        note=str(real.state / "trial"),
+        database=str(real.database),
+        copy=str(layout.database),
+        logs=str(layout.logs / "servers"),
+        directories=tuple(one for one in directories if layout.state in (Path(one.path), *Path(one.path).parents)),
+        files=(*(files[name] for name in _FILES), person),
+        # nobody waits for the engine's own checks
+        containers=tuple(replace(one, health=()) for one in (proxy, launcher, hub)),
+        person=Container(
+            name=parts.container(layout.hub, "person"),
+            image=hub.image,
+            argv=(f"{ENVIRONMENT}/bin/python", "-m", "hubfleet.loadtest.trial", person.path),
+            user=who.edge,
+            mounts=tuple((str(path), str(path), "ro") for path in shown),
+            network="none",
+            read_only=True,
+            tmpfs=(("/tmp", 64 * 1024**2),),
+        ),
+    )

@@ -1,0 +1,182 @@
+"""What engine docker wants of a machine: who sees what, and where secrets are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubfleet.config import Config
+from hubfleet.engines import engine
+from hubfleet.engines.base import TOKENS
+from hubfleet.engines.docker.desired import desired_state
+from hubfleet.layout import Layout
+from hubfleet.resources import Container, Directory, File, Firewall, Image, Network, Resource
+from sites import site
+
+CANARY = "canary-41d"
+SECRETS = {
+    "tokens": {name: f"{CANARY}-{name}" for name in TOKENS},
+    "passwords": {"class_password": CANARY},
+}
+
+
+def wanted(**settings: Any) -> tuple[Resource, ...]:
+    given = {"hub": "physics101", "engine": "docker", "login": {"password": "file"}, **settings}
+    return desired_state(Config.model_validate(given), site(**SECRETS))
+
+
+def parts(**settings: Any) -> dict[str, Container]:
+    found = [resource for resource in wanted(**settings) if isinstance(resource, Container)]
+    return {container.name.rpartition("-")[2]: container for container in found}
+
+
+def images(**settings: Any) -> dict[str, Image]:
+    return {resource.label: resource for resource in wanted(**settings) if isinstance(resource, Image)}
+
+
+def test_only_the_launcher_may_speak_to_the_engine() -> None:
+    sees = {name: [source for source, _, _ in part.mounts] for name, part in parts().items()}
+    assert [name for name, sources in sees.items() if "/var/run/docker.sock" in sources] == ["launcher"]
+    assert [name for name, sources in sees.items() if "/" in sources] == ["launcher"]
+    for name in ("hub", "proxy", "edge"):
+        for source in sees[name]:
+            assert source.startswith("/var/lib/hubfleet/physics101/"), (name, source)
+            assert "secrets" not in source
+            assert "homes" not in source
+
+
+def test_nobody_but_the_launcher_is_root_or_has_a_capability() -> None:
+    for name, part in parts().items():
+        assert part.read_only
+        assert part.health[-1] == part.ready
+        assert bool(part.user) != (name == "launcher")
+        assert bool(part.capabilities) == (name == "launcher")
+    assert "SYS_ADMIN" not in parts()["launcher"].capabilities
+
+
+def test_who_needs_no_network_has_none() -> None:
+    assert {name: part.network for name, part in parts().items()} == {
+        "launcher": "none",
+        "proxy": "none",
+        "hub": "hubfleet-physics101",
+        "edge": "hubfleet-physics101",
+    }
+    assert {name for name, part in parts().items() if part.ports} == {"edge"}
+
+
+def test_users_are_on_a_network_of_their_own_behind_the_firewall() -> None:
+    networks = {resource.name: resource for resource in wanted() if isinstance(resource, Network)}
+    users = networks["hubfleet-physics101-users"]
+    assert users.isolated
+    assert len(users.bridge) <= 15
+    firewall = next(
+        resource for resource in wanted(network={"allow": ["10.20.0.0/16"]}) if isinstance(resource, Firewall)
+    )
+    assert (firewall.interface, firewall.allow) == (users.bridge, ("10.20.0.0/16",))
+
+
+def test_secrets_are_in_files_of_their_readers_only() -> None:
+    secret = [resource for resource in wanted() if isinstance(resource, File) and CANARY in resource.content]
+    assert {Path(file.path).name for file in secret} == {"tokens.json", "hub-secrets.json", "token"}
+    for file in secret:
+        assert file.secret
+        assert file.mode == 0o600
+        assert CANARY not in json.dumps(file.redacted().to_json())
+    others = [resource for resource in wanted() if resource not in secret]
+    assert CANARY not in json.dumps([dataclasses.asdict(resource) for resource in others])
+
+
+def test_the_key_of_a_certificate_is_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "hub.key").write_text(CANARY)
+    (tmp_path / "hub.pem").write_text("certificate")
+    https = {"certificate": str(tmp_path / "hub.pem"), "key": str(tmp_path / "hub.key")}
+    files = [resource for resource in wanted(https=https) if isinstance(resource, File)]
+    (key,) = [file for file in files if file.content == CANARY]
+    assert (key.secret, key.mode, key.owner) == (True, 0o600, "hubedge-physics101")
+
+
+def test_a_part_is_replaced_when_what_it_reads_has_changed_and_not_otherwise() -> None:
+    before, after = parts(), parts(servers={"memory": {"limit": "1G"}})
+    changed = {name for name in before if before[name].fingerprint != after[name].fingerprint}
+    assert changed == {"launcher"}
+
+
+def test_images_are_named_by_what_is_in_them() -> None:
+    before = images()
+    assert images() == before
+    assert images(servers={"memory": {"limit": "1G"}}) == before
+    more = images(servers={"packages": ["seaborn"]})
+    assert (more["hub"].tag, more["users"].tag != before["users"].tag) == (before["hub"].tag, True)
+    other = images(base_image="debian:13-slim")
+    assert all(other[label].tag != before[label].tag for label in before)
+    # What the engine is told beside does not change what is built.
+    behind = images(network={"proxy": "http://proxy.example.edu:3128"})
+    assert {label: image.tag for label, image in behind.items()} == {
+        label: image.tag for label, image in before.items()
+    }
+    assert behind["hub"].arguments["https_proxy"] == "http://proxy.example.edu:3128"
+
+
+def test_sites_with_certificates_of_their_own_have_them_in_images_and_in_the_hub(tmp_path: Path) -> None:
+    bundle = tmp_path / "site.crt"
+    bundle.write_text("certificate")
+    found = wanted(network={"ca_bundle": str(bundle)})
+    program = next(item for item in found if isinstance(item, File) and item.path.endswith("hub/program.json"))
+    assert json.loads(program.content)["environment"]["SSL_CERT_FILE"] == "/opt/hubfleet/ca-bundle.crt"
+    for image in (item for item in found if isinstance(item, Image)):
+        assert "first/site.crt" in image.files()
+
+
+def test_the_directories_of_sockets_admit_who_needs_them() -> None:
+    found = {resource.path: resource for resource in wanted() if isinstance(resource, Directory)}
+    run = "/var/lib/hubfleet/physics101/run"
+    hub, proxy, edge = "hubfleet-physics101", "hubproxy-physics101", "hubedge-physics101"
+    assert {
+        path.removeprefix(run): (one.owner, one.group, one.mode) for path, one in found.items() if path.startswith(run)
+    } == {
+        "": ("root", "root", 0o711),
+        "/hub": (hub, hub, 0o755),
+        "/proxy": (proxy, hub, 0o2710),
+        "/entrance": (proxy, edge, 0o2710),
+        "/edge": (edge, edge, 0o700),
+        "/launcher": ("root", hub, 0o710),
+        "/servers": ("root", "root", 0o711),
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "requirements", "privileged", "word"),
+    [
+        ({"machines": {"a": {"ssh": "a"}, "b": {"ssh": "b"}}}, "", True, "engine docker is for one, and here are a, b"),
+        ({"storage": {"homes": {"skeleton": "skel"}}}, "", True, "storage.homes.skeleton is not part of engine docker"),
+        ({}, f"--index-url https://me:{CANARY}@mirror/simple\n", True, "an address with a password"),
+        ({}, "", False, "the same command with sudo"),
+    ],
+)
+def test_what_is_not_possible_is_refused(
+    settings: dict[str, Any], requirements: str, privileged: bool, word: str
+) -> None:
+    config = Config.model_validate({"hub": "a", "engine": "docker", "login": {"password": "file"}, **settings})
+    found = site("a", requirements=requirements, layout=Layout("a", Path("/var/lib/hubfleet"), privileged))
+    (problem,) = engine("docker").problems(config, found)
+    assert word in problem
+    assert "Try: " in problem
+    assert CANARY not in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"domain": "hub.example.edu"}, "https://hub.example.edu"),
+        ({"https": "self-signed", "machines": {"a": {"ssh": "root@192.0.2.7:2222"}}}, "https://192.0.2.7"),
+        ({"listen": {"address": "0.0.0.0"}, "machines": {"a": {"ssh": "root@192.0.2.7"}}}, "http://192.0.2.7:8000"),
+    ],
+)
+def test_where_people_go(settings: dict[str, Any], url: str) -> None:
+    config = Config.model_validate({"hub": "a", "engine": "docker", "login": {"password": "file"}, **settings})
+    assert engine("docker").url(config) == url

@@ -1,0 +1,126 @@
+"""What a new generation is tried out with: the hub that would be, with nothing of the one that serves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubfleet.agent.converge import HANDLERS
+from hubfleet.config import Config
+from hubfleet.engines.docker.desired import desired_state
+from hubfleet.resources import Container, File, Firewall, Network, Trial, from_json
+from unit.engines.docker.test_desired import CANARY, site, wanted
+
+REAL, SECOND = "/var/lib/hubfleet/physics101", "/var/lib/hubfleet/physics101_try"
+
+
+def trial(**settings: Any) -> Trial:
+    return next(resource for resource in wanted(**settings) if isinstance(resource, Trial))
+
+
+def launcher(made: Trial) -> dict[str, Any]:
+    return next(json.loads(file.content) for file in made.files if file.path.endswith("/launcher.json"))
+
+
+def test_it_comes_before_everything_that_those_who_serve_would_read() -> None:
+    kinds = [type(resource) for resource in wanted()]
+    at = kinds.index(Trial)
+    assert not {File, Container} & set(kinds[:at])
+    assert not {Network, Firewall} & set(kinds[at:]), "its users' servers are behind the firewall too"
+
+
+def test_it_has_nothing_of_the_hub_that_serves() -> None:
+    made = trial()
+    serving = {resource.name for resource in wanted() if isinstance(resource, Container)}
+    assert not serving & {one.name for one in (*made.containers, made.person)}
+    assert made.serving in serving
+    assert made.place == SECOND
+    for item in (*made.directories, *made.files):
+        assert f"{item.path}/".startswith(f"{SECOND}/")
+    proxy, starts, hub = made.containers
+    for one in (proxy, hub, made.person):
+        assert all(source.startswith(f"{SECOND}/") for source, _, _ in one.mounts)
+    assert f"{REAL}/" not in json.dumps([dataclasses.asdict(one) for one in (*made.containers, made.person)])
+    assert starts.argv[-1] == f"{SECOND}/launcher/launcher.json"
+    assert not [one.ports for one in (*made.containers, made.person) if one.ports]
+    assert (launcher(made)["engine"]["hub"], launcher(made)["engine"]["homes"]) == ("physics101_try", None)
+
+
+def test_it_runs_what_the_hub_would_run() -> None:
+    real = {resource.name: resource for resource in wanted() if isinstance(resource, Container)}
+    for one in trial().containers:
+        there = real[one.name.replace("physics101_try", "physics101")]
+        assert (one.image, one.user, one.groups, one.network) == (there.image, there.user, there.groups, there.network)
+        assert one.argv[:-1] == there.argv[:-1]
+        assert (one.capabilities, one.read_only) == (there.capabilities, True)
+
+
+def test_it_has_no_secret_and_only_secret_files_have_marks() -> None:
+    made = trial()
+    assert CANARY not in json.dumps(made.to_json())
+    marked = {Path(file.path).name for file in made.files if re.search("@@.+?@@", file.content)}
+    assert marked == {"hub-secrets.json", "token", "person.json"} == {Path(f.path).name for f in made.files if f.secret}
+
+
+def test_mounts_that_each_person_has_are_left_out() -> None:
+    mounts = ["/srv/published:/srv/published:ro", "/work/{username}:/work:rw"]
+    assert launcher(trial(storage={"mounts": mounts}))["config"]["storage"]["mounts"] == mounts[:1]
+
+
+def test_the_longest_name_of_a_hub_leaves_room_for_its_sockets() -> None:
+    config = Config.model_validate({"hub": "a" * 40, "engine": "docker", "login": {"password": "file"}})
+    made = next(item for item in desired_state(config, site("a" * 40)) if isinstance(item, Trial))
+    assert f"{made.place}/run/servers" in {one.path for one in made.directories}
+
+
+def test_json_there_and_back_and_the_agent_knows_it() -> None:
+    made = trial()
+    back = from_json(json.loads(json.dumps(made.to_json())))
+    assert back == made
+    assert isinstance(back, Trial)
+    assert back.fingerprint == made.fingerprint
+    assert made.kind in HANDLERS
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"servers": {"packages": ["seaborn"]}},
+        {"servers": {"memory": {"limit": "1G"}}},
+        {"login": {"password": "file", "admins": ["ada"]}},
+        {"base_image": "debian:13-slim"},
+    ],
+)
+def test_what_images_or_parts_read_has_changed(settings: dict[str, Any]) -> None:
+    assert trial(**settings).fingerprint != trial().fingerprint
+
+
+def test_other_secrets_are_no_reason_for_a_trial() -> None:
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "login": {"password": "file"}})
+    other = dataclasses.replace(
+        site(), passwords={"class_password": "another"}, tokens=dict.fromkeys(site().tokens, "x")
+    )
+    made = next(item for item in desired_state(config, other) if isinstance(item, Trial))
+    assert made.fingerprint == trial().fingerprint
+
+
+def test_when_it_is_tried_out() -> None:
+    made = trial()
+    passed = {"passed": made.fingerprint, "left": False}
+    assert made.diff(passed) is None
+    for observed in (
+        None,
+        {"passed": "another", "left": False},
+        {"passed": "", "left": True},
+        {**passed, "left": True},
+    ):
+        change = made.diff(observed)
+        assert change
+        assert f"{change.action} {change.resource.title}" == "try out the new generation with a test user"
+        assert change.impact == ""
+        assert ("broken off" in change.detail[0]) == bool(observed == {**passed, "left": True})
