@@ -21,11 +21,14 @@ NEEDED_BYTES = 3 * 1024**3
 SCARCE_MEMORY = 1024**3
 
 
+Level = Literal["ok", "note", "problem"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One check's result; ``text`` of a problem says what to type."""
 
-    level: Literal["ok", "note", "problem"]
+    level: Level
     text: str
 
 

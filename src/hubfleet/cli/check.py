@@ -21,7 +21,7 @@ def check(
         int | None, typer.Option("--port", metavar="PORT", min=1, max=65535, help="As for `up --port`.")
     ] = None,
 ) -> None:
-    """Check the configuration and this machine, and change nothing.
+    """Check the configuration and the hub's machine, and change nothing.
 
     Example: hubfleet check
     """

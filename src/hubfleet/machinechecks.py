@@ -1,0 +1,199 @@
+"""What could make a deployment on a machine with containers fail, looked at before anything is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from hubfleet import networkchecks
+from hubfleet.agent import probe
+from hubfleet.checks import Finding
+from hubfleet.config import Config
+from hubfleet.engines.base import Engine, Site
+from hubfleet.machines import Machine
+from hubfleet.unixhttp import Refused
+
+SYSTEMS = ("debian", "ubuntu")
+NEEDED_BYTES = 6 * 1024**3
+NEEDED_MEMORY = 1024**3
+MOST_SKEW_S = 300
+OLDEST_ENGINE = (20, 10)
+FEATURES = {
+    "overlay": ("overlayfs, which images lie on", "apt install linux-image-amd64 and reboot, or another kernel"),
+    "nf_tables": ("nf_tables, which limits what servers reach", "a kernel with CONFIG_NF_TABLES, and reboot"),
+    "memory": (
+        "memory controller for control groups, which limits are made with",
+        "cgroup_enable=memory on the kernel's command line (GRUB_CMDLINE_LINUX, update-grub), and reboot",
+    ),
+}
+"""Of the kernel, by the name in the facts: what is missed without it, and what to do."""
+_ENGINE_SOCKET = "/var/run/docker.sock"
+
+
+def run_machine_checks(config: Config, site: Site, machine: Machine, engine: Engine) -> list[Finding]:
+    """All checks for a hub whose parts are containers. Raises UnreachableError where there is no way to the machine."""
+    with ThreadPoolExecutor() as beside:
+        led = beside.submit(_leads, [name for name in (config.domain, machine.address) if name and config.domain])
+        before = time.time()
+        facts = machine.facts()
+        skew = facts["time"] - (before + time.time()) / 2
+        missing = _missing(machine, config, facts)
+        lacking = [image for image, lacks in missing.items() if lacks]
+        wanted = networkchecks.targets(config, lacking, docker=bool(facts["docker"]))
+        seen = machine.probe([config.domain] if config.domain else [], [(one.host, one.port) for one in wanted])
+        names = led.result()
+    return [
+        Finding("ok", f"configuration of hub {config.hub}"),
+        *_engine(config, site, engine),
+        Finding("ok", f"{machine.name} is reached as {facts['user']}, with Python {facts['python']}"),
+        *judged(config, engine, facts, skew),
+        *networkchecks.certificate(config),
+        *_domain(config, machine, facts, names, seen["names"]),
+        *(Finding("ok", f"image {image} is there") for image, lacks in missing.items() if not lacks),
+        *networkchecks.outside(wanted, seen["targets"]),
+    ]
+
+
+def _leads(names: Iterable[str]) -> dict[str, networkchecks.Names]:
+    """Where names lead as seen from here."""
+    found: dict[str, networkchecks.Names] = probe(names, [])["names"]
+    return found
+
+
+def _domain(
+    config: Config,
+    machine: Machine,
+    facts: dict[str, Any],
+    here: Mapping[str, networkchecks.Names],
+    there: Mapping[str, networkchecks.Names],
+) -> Iterator[Finding]:
+    if config.domain:
+        name = config.domain
+        yield from networkchecks.domain(
+            name,
+            config.https_kind,
+            machine.name,
+            own=set(facts["addresses"]),
+            reached=here.get(machine.address, ()),
+            here=here[name],
+            there=there[name],
+        )
+
+
+def judged(config: Config, engine: Engine, facts: dict[str, Any], skew: float) -> list[Finding]:
+    """What a machine's facts say of it. ``skew``: seconds that its clock is ahead of the one here. Pure."""
+    return [
+        *_system(facts),
+        *_clock(skew),
+        *_room(config, facts),
+        *_kernel(facts),
+        *_docker(facts),
+        *networkchecks.listens(config, facts),
+        *_ports(config, engine, facts),
+    ]
+
+
+def _engine(config: Config, site: Site, engine: Engine) -> Iterator[Finding]:
+    problems = engine.problems(config, site)
+    yield from (Finding("problem", problem) for problem in problems)
+    if not problems:
+        yield Finding("ok", f"engine {config.engine} can do what the configuration asks for")
+
+
+def _system(facts: dict[str, Any]) -> Iterator[Finding]:
+    name = f"{facts['system']} {facts['version']} ({facts['architecture']}, Linux {facts['kernel']})"
+    if "apt-get" in facts["tools"]:
+        yield Finding("ok" if facts["system"] in SYSTEMS else "note", name)
+    elif facts["docker"]:
+        yield Finding("note", f"{name}: not tried there, but Docker is installed")
+    else:
+        yield Finding("problem", f"{name} has no apt-get. Try: install Docker there, or use Debian or Ubuntu")
+    if not facts["systemd"]:
+        yield Finding("note", "no systemd: what users may reach is not limited again after a reboot until hubfleet up")
+
+
+def _clock(skew: float) -> Iterator[Finding]:
+    if abs(skew) < MOST_SKEW_S:
+        yield Finding("ok", f"its clock differs by {abs(skew):.0f} s from here")
+    else:
+        way = "ahead of" if skew > 0 else "behind"
+        yield Finding(
+            "problem",
+            f"its clock is {abs(skew):.0f} s {way} the one here; logins and certificates would fail. "
+            "Try: timedatectl set-ntp true, there",
+        )
+
+
+def _room(config: Config, facts: dict[str, Any]) -> Iterator[Finding]:
+    free, total = facts["disk_free"], facts["memory"]
+    text = f"{free / 1024**3:.1f} GB free for images and state"
+    if free < NEEDED_BYTES and not facts["docker"]:
+        yield Finding("problem", f"{text}; about {NEEDED_BYTES // 1024**3} GB are needed. Try: free some space")
+    else:
+        yield Finding("ok" if free >= NEEDED_BYTES else "note", text)
+    text = f"{total / 1024**3:.1f} GB memory"
+    if limit := config.servers.memory.limit:
+        text += f", enough for {total // limit} servers at their limit of {limit}"
+    yield Finding("note" if total < NEEDED_MEMORY else "ok", text)
+
+
+def _kernel(facts: dict[str, Any]) -> Iterator[Finding]:
+    lacks = [name for name, there in facts["features"].items() if there is False]
+    for name in lacks:
+        yield Finding("problem", f"its kernel has no {FEATURES[name][0]}. Try: {FEATURES[name][1]}")
+    unknown = [FEATURES[name][0] for name, there in facts["features"].items() if there is None]
+    if unknown:
+        yield Finding("note", f"whether its kernel has {' and '.join(unknown)} cannot be seen; hubfleet up will tell")
+    elif not lacks:
+        yield Finding("ok", "its kernel has what containers and the firewall need")
+
+
+def _docker(facts: dict[str, Any]) -> Iterator[Finding]:
+    docker = facts["docker"]
+    if not docker:
+        yield Finding("ok", "Docker is not there; the distribution's is installed")
+        return
+    if not docker["version"]:
+        yield Finding("note", "Docker is installed and does not run; it is started")
+        return
+    version = tuple(int(part) for part in docker["version"].split(".")[:2] if part.isdigit())
+    if version < OLDEST_ENGINE:
+        wanted = ".".join(map(str, OLDEST_ENGINE))
+        yield Finding("problem", f"Docker {docker['version']} is too old. Try: install {wanted} or newer there")
+    elif docker["swarm"]:
+        yield Finding(
+            "problem",
+            "Docker is in Swarm mode, which ends all containers when Docker restarts. Try: docker swarm leave, there",
+        )
+    else:
+        keeps = "on" if docker["live_restore"] else "off; it is switched on, which disturbs no container"
+        yield Finding("ok", f"Docker {docker['version']}, live-restore is {keeps}")
+
+
+def _ports(config: Config, engine: Engine, facts: dict[str, Any]) -> Iterator[Finding]:
+    for port in engine.ports(config):
+        holder = facts["listening"].get(str(port))
+        if holder is None:
+            yield Finding("ok", f"port {port} is free")
+        elif facts["ports"].get(str(port)) in engine.containers(config.hub).values():
+            yield Finding("ok", f"port {port} is this hub's")
+        else:
+            name = facts["ports"].get(str(port), "")
+            who = f"container {name}" if name else f"{holder['name']} (pid {holder['pid']})"
+            yield Finding("problem", f"{who} holds port {port}. Try: end it, or choose another port")
+
+
+def _missing(machine: Machine, config: Config, facts: dict[str, Any]) -> dict[str, bool]:
+    """The images that ours are built on, and whether each is missing there."""
+    wanted = dict.fromkeys([config.base_image, config.servers.image or config.base_image])
+    return {image: not (facts["docker"] and _present(machine, image)) for image in wanted}
+
+
+def _present(machine: Machine, image: str) -> bool:
+    try:
+        machine.request(_ENGINE_SOCKET, "GET", f"/images/{image}/json", None, None, 30)
+    except (Refused, FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True

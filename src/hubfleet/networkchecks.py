@@ -1,0 +1,153 @@
+"""Whether people find the machine, and the machine what it needs: judged by what was asked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+from hubfleet.certificates import check_pair
+from hubfleet.checks import Finding, Level
+from hubfleet.config import Config
+from hubfleet.config.https import PUBLIC_AUTHORITY, Https, Kind
+from hubfleet.errors import HubfleetError
+
+PUBLIC_REGISTRY = "registry-1.docker.io"
+Names = Sequence[str] | str
+"""The addresses a name leads to, or the resolver's words why there are none."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the machine should reach, and what it is for. ``level``, ``remedy``: of the finding if it does not."""
+
+    host: str
+    port: int
+    use: str
+    level: Level
+    remedy: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def targets(config: Config, missing: Sequence[str], *, docker: bool = True) -> list[Target]:
+    """What the machine has to reach for this configuration.
+
+    missing: images that it does not have. docker: it has Docker, so that they could be brought to it.
+    """
+    network = config.network
+    found = [_registry(image, docker) for image in missing]
+    if network.proxy:
+        remedy = f"correct {config.line('network.proxy')}network.proxy, or what keeps the machine from it"
+        found.append(_of(network.proxy, "the proxy for building images", "problem", remedy))
+    elif network.package_index:
+        remedy = f"correct {config.line('network.package_index')}network.package_index, or name a network.proxy"
+        found.append(_of(network.package_index, "the package index", "problem", remedy))
+    if config.https_kind in ("auto", "authority"):
+        given = config.https.acme if isinstance(config.https, Https) else None
+        remedy = "let the machine reach it; without it there is no new certificate"
+        found.append(_of(given or PUBLIC_AUTHORITY, "the authority for the certificate", "note", remedy))
+    return found
+
+
+def _of(address: str, use: str, level: Level, remedy: str) -> Target:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Target(parts.hostname or "", port, use, level, remedy)
+
+
+def _registry(image: str, docker: bool) -> Target:
+    """The registry that an image is pulled from."""
+    first, slash, _ = image.partition("/")
+    named = slash and ("." in first or ":" in first or first == "localhost")
+    name, _, port = (first if named else PUBLIC_REGISTRY).partition(":")
+    first_docker = "" if docker else "apt install docker.io there, and then "
+    remedy = f"{first_docker}bring it there: docker save {image} | ssh ... docker load"
+    return Target(name, int(port or 443), f"the registry of {image}", "problem", remedy)
+
+
+def outside(wanted: Sequence[Target], answers: Mapping[str, str]) -> Iterator[Finding]:
+    """``answers``: by the target's key, why it does not answer, or ""."""
+    for target in wanted:
+        why = answers[target.key]
+        if not why:
+            yield Finding("ok", f"{target.use} ({target.host}) can be reached from there")
+        else:
+            yield Finding(
+                target.level, f"{target.use}: {target.key} cannot be reached from there ({why}). Try: {target.remedy}"
+            )
+
+
+def domain(
+    name: str, kind: Kind, machine: str, *, own: set[str], reached: Names, here: Names, there: Names
+) -> Iterator[Finding]:
+    """Whether the hub's name leads to the machine.
+
+    own: the addresses that the machine has; reached: those it is reached at. here, there: where the name leads, asked
+    from this computer and from the machine.
+    """
+    seen, seen_there, told = _outer(here), _outer(there), _outer(reached) or own
+    own = own | told
+    if not seen and not seen_there:
+        asked = kind in ("auto", "authority")
+        need = "No authority gives a certificate for it, and nobody" if asked else "Nobody"
+        remedy = f"an entry for it at your DNS, to {_listed(told)}"
+        what = f"DNS does not know {name} ({here if isinstance(here, str) else 'loopback only'})"
+        yield Finding("problem" if asked else "note", f"{what}. {need} finds the hub by it. Try: {remedy}")
+    elif not seen:
+        yield Finding(
+            "note", f"{name} leads to {_listed(seen_there)} as {machine} sees it, and nowhere as seen from here"
+        )
+    elif seen & own:
+        yield Finding("ok", f"{name} leads to {_listed(seen & own)}, which is {machine}")
+    else:
+        yield Finding(
+            "note",
+            f"{name} leads to {_listed(seen)}, and {machine} has {_listed(told)}. Right if an address translation or "
+            "another web server there passes on what it gets; if not, correct the entry at your DNS",
+        )
+
+
+def _outer(found: Names) -> set[str]:
+    """Without loopback: a machine's own name often leads there, and nobody else comes that way."""
+    given = () if isinstance(found, str) else found
+    return {address for address in given if not address.startswith("127.") and address != "::1"}
+
+
+def _listed(addresses: set[str]) -> str:
+    return ", ".join(sorted(addresses)) or "no address"
+
+
+def certificate(config: Config, now: datetime | None = None) -> Iterator[Finding]:
+    """The certificate and the key of one's own, if there are."""
+    given = config.https
+    if not isinstance(given, Https) or not (given.certificate and given.key and config.domain):
+        return
+    now = now or datetime.now(timezone.utc)
+    try:
+        found = check_pair(given.certificate, given.key, config.domain, now=now, where=config.where("https"))
+    except HubfleetError as error:
+        yield Finding("problem", str(error))
+        return
+    name, days = given.certificate.name, int(found.days_left(now))
+    if warning := found.warning(now):
+        yield Finding("note", f"{name}: {warning}. Try: put a new one into its place, then hubfleet up")
+    else:
+        yield Finding("ok", f"{name} belongs to its key and is good for {days} days")
+
+
+def listens(config: Config, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the machine has the address that it is to listen on."""
+    address, own = config.listen.address, set(facts["addresses"])
+    if config.https_kind == "off" and address not in own and not _anywhere(address):
+        line = config.line("listen.address")
+        remedy = f"{line}listen.address: one of {_listed(own)}, or 0.0.0.0"
+        yield Finding("problem", f"the machine has no address {address}. Try: {remedy}")
+
+
+def _anywhere(address: str) -> bool:
+    return address in ("0.0.0.0", "::", "::1") or address.startswith("127.")

@@ -1,0 +1,93 @@
+"""What is said of a machine, over tables of facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hubfleet.checks import Finding, failures
+from hubfleet.config import Config
+from hubfleet.engines import engine
+from hubfleet.machinechecks import judged
+
+HEALTHY: dict[str, Any] = {
+    "system": "debian",
+    "version": "12",
+    "kernel": "6.1.0",
+    "architecture": "x86_64",
+    "systemd": True,
+    "disk_free": 20 * 1024**3,
+    "memory": 8 * 1024**3,
+    "tools": ["apt-get", "nft", "systemctl"],
+    "addresses": ["203.0.113.10"],
+    "features": {"overlay": True, "nf_tables": True, "memory": True},
+    "docker": None,
+    "listening": {},
+    "ports": {},
+}
+DOCKER = {"version": "20.10.24", "live_restore": True, "swarm": False}
+NGINX = {"name": "nginx", "pid": 77}
+PROXY = {"name": "docker-proxy", "pid": 78}
+
+
+def said(facts: dict[str, Any], skew: float = 0, **settings: Any) -> list[Finding]:
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", **settings})
+    return judged(config, engine("docker"), {**HEALTHY, **facts}, skew)
+
+
+def test_nothing_is_wrong_with_a_healthy_machine() -> None:
+    assert {finding.level for finding in said({})} == {"ok"}
+    assert {finding.level for finding in said({"docker": DOCKER}, https="self-signed")} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "words"),
+    [
+        ({"system": "ubuntu", "version": "24.04"}, "ok", "ubuntu 24.04 (x86_64"),
+        ({"system": "raspbian"}, "note", "raspbian 12"),
+        ({"system": "fedora", "tools": [], "docker": DOCKER}, "note", "not tried there"),
+        ({"system": "fedora", "tools": []}, "problem", "Try: install Docker there"),
+        ({"systemd": False}, "note", "after a reboot"),
+        ({"disk_free": 2 * 1024**3}, "problem", "Try: free some space"),
+        ({"disk_free": 2 * 1024**3, "docker": DOCKER}, "note", "2.0 GB free"),
+        ({"memory": 512 * 1024**2}, "note", "0.5 GB memory"),
+        ({"features": {**HEALTHY["features"], "overlay": False}}, "problem", "no overlayfs"),
+        ({"features": {**HEALTHY["features"], "nf_tables": False}}, "problem", "no nf_tables"),
+        ({"features": {**HEALTHY["features"], "memory": False}}, "problem", "Try: cgroup_enable=memory"),
+        ({"features": {**HEALTHY["features"], "overlay": None}}, "note", "cannot be seen"),
+        ({"docker": {**DOCKER, "version": ""}}, "note", "does not run"),
+        ({"docker": {**DOCKER, "version": "19.03.1"}}, "problem", "Try: install 20.10 or newer"),
+        ({"docker": {**DOCKER, "swarm": True}}, "problem", "Try: docker swarm leave"),
+        ({"docker": {**DOCKER, "live_restore": False}}, "ok", "it is switched on"),
+        ({"listening": {"443": NGINX}}, "problem", "nginx (pid 77) holds port 443. Try: end it"),
+        ({"listening": {"80": PROXY}, "ports": {"80": "shop"}}, "problem", "container shop holds port 80"),
+        ({"listening": {"80": PROXY}, "ports": {"80": "hubfleet-physics101-edge"}}, "ok", "port 80 is this hub's"),
+        ({"listening": {"80": PROXY}, "ports": {"80": "hubfleet-other-edge"}}, "problem", "hubfleet-other-edge holds"),
+    ],
+)
+def test_each_fact_has_its_sentence(facts: dict[str, Any], level: str, words: str) -> None:
+    found = said(facts, https="self-signed")
+    assert [finding.level for finding in found if words in finding.text] == [level], found
+    assert len(failures(found)) == (level == "problem")
+
+
+@pytest.mark.parametrize(
+    ("skew", "level", "words"),
+    [
+        (200, "ok", "differs by 200 s"),
+        (-299, "ok", "differs by 299 s"),
+        (86400, "problem", "86400 s ahead"),
+        (-3600, "problem", "3600 s behind"),
+    ],
+)
+def test_a_clock_that_goes_wrong(skew: float, level: str, words: str) -> None:
+    (found,) = [finding for finding in said({}, skew) if "clock" in finding.text]
+    assert (found.level, words in found.text) == (level, True), found
+
+
+def test_the_port_of_a_hub_without_https() -> None:
+    found = said({"listening": {"8123": NGINX}}, listen={"port": 8123})
+    assert [finding.text for finding in failures(found)] == [
+        "nginx (pid 77) holds port 8123. Try: end it, or choose another port"
+    ]
