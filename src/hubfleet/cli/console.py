@@ -16,10 +16,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hubfleet.errors import CancelledError_
 from hubfleet.plan import Event, Line
 
 STYLES = {
     "heading": "bold",
+    "setting": "bold",
     "create": "green",
     "update": "yellow",
     "remove": "red",
@@ -59,7 +61,9 @@ def say(text: str = "", style: str = "") -> None:
 
 
 _given: list[str] = []
-_COMMAND = re.compile(r"(?<![\w/.-])hubfleet (?=(init|check|plan|up|status|logs|users|explain|down)\b)")
+_COMMAND = re.compile(
+    r"(?<![\w/.-])hubfleet (?=(init|check|plan|up|status|logs|users|explain|loadtest|schema|rollback|down)\b)"
+)
 
 
 def remember(words: Sequence[str]) -> None:
@@ -118,6 +122,17 @@ def ask(question: str) -> bool:
     except EOFError:
         out.line()
         return False
+
+
+def confirm(question: str, otherwise: str) -> None:
+    """Return when the answer is yes. Raises CancelledError_: for a no without advice, which nobody needs then.
+
+    ``otherwise``: what to type where there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise CancelledError_("there is nobody to ask", state="Nothing was changed", remedy=otherwise)
+    if not ask(question):
+        raise CancelledError_("You said no", state="Nothing was changed")
 
 
 def report(event: Event) -> None:

@@ -12,19 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import hubfleet
+from hubfleet.certificates import Certificate, read_certificate
 from hubfleet.checks import Finding, run_checks
-from hubfleet.config import Config, Secrets, default_config, generate_password, load
+from hubfleet.cli.contained import ContainedParts
+from hubfleet.cli.parts import Parts
+from hubfleet.cli.supervised import SupervisedParts
+from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
 from hubfleet.config.document import read_document
 from hubfleet.config.load import NAMES
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
 from hubfleet.errors import CheckError
 from hubfleet.layout import Layout
-from hubfleet.machines import LocalMachine, Machine
+from hubfleet.machinechecks import run_machine_checks
+from hubfleet.machines import LocalMachine, Machine, SSHMachine
 from hubfleet.plan import Desired, Generations, Plan, make_plan
-from hubfleet.privatefiles import write_private
+from hubfleet.resources import File
 from hubfleet.resources.environment import tree_digest
 from hubfleet.supervisor.spec import SupervisorStatus
 
@@ -42,7 +48,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One hub on this machine.
+    """One hub, on this machine or on one that is reached over SSH.
 
     ``file``: the configuration file, None for the built-in default. ``new_passwords``: generated for this run and not
     yet written. ``file_port``: the file's own value, where `up --port` chose another that the configuration has now.
@@ -52,6 +58,7 @@ class Deployment:
     file: Path | None
     secrets: Secrets
     layout: Layout
+    machine: Machine
     passwords: Mapping[str, str]
     new_passwords: Mapping[str, str]
     file_port: int
@@ -63,9 +70,8 @@ class Deployment:
 
     @property
     def url(self) -> str:
-        """Where people go, as seen from this machine."""
-        address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.config.listen.address, self.config.listen.address)
-        return f"http://{address}:{self.config.listen.port}"
+        """Where people go."""
+        return self.engine.url(self.config)
 
     @property
     def homes(self) -> Path | None:
@@ -79,22 +85,48 @@ class Deployment:
 
     @property
     def generations(self) -> Generations:
-        return Generations(self.layout.state)
+        return Generations(self.layout.state, self.machine.store)
 
     @property
     def machines(self) -> dict[str, Machine]:
-        machine = LocalMachine("this machine")
-        return {machine.name: machine}
+        return {self.machine.name: self.machine}
 
-    def supervisor(self) -> SupervisorStatus | None:
-        """The running supervisor's status, or None."""
-        return SupervisorStatus.read(self.layout.supervisor_dir)
+    @property
+    def remote(self) -> bool:
+        """Whether the hub is on another machine than this one."""
+        return bool(self.config.machines)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The hub's own processes or containers."""
+        containers = self.engine.containers(self.config.hub)
+        if containers:
+            return ContainedParts(self.machine, self.layout, containers)
+        return SupervisedParts(self.layout, self.engine, self.supervision)
+
+    def entrance_problems(self) -> list[str]:
+        """Why nobody can reach the hub at its address and port, as seen from its machine; empty when all is well."""
+        address, port = self.engine.entrance(self.config)
+        try:
+            self.machine.connect({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port)
+        except OSError as error:
+            return [f"nothing answers at {self.url} ({error.strerror or error}); see: hubfleet logs {self.engine.door}"]
+        return []
+
+    def certificate(self) -> Certificate | None:
+        """The certificate that people are shown; None without HTTPS. Raises OSError if there is none to be seen."""
+        if self.config.https_kind == "off" or not self.engine.containers(self.config.hub):
+            return None
+        address, port = self.engine.entrance(self.config)
+        near = {"0.0.0.0": "127.0.0.1"}.get(address, address)
+        return read_certificate(self.machine.certificate(near, port, urlsplit(self.url).hostname or "").encode())
 
     def check(self) -> list[Finding]:
-        """What could go wrong on this machine."""
-        supervisor = self.supervisor()
-        processes = supervisor.processes.values() if supervisor else ()
-        own = frozenset(entry.pid for entry in processes if entry.pid)
+        """What could go wrong on the hub's machine."""
+        if self.engine.containers(self.config.hub):
+            return run_machine_checks(self.config, self.site, self.machine, self.engine)
+        statuses = self.parts.statuses() or {}
+        own = frozenset(part.pid for part in statuses.values() if part.pid)
         settings = self.layout.hub_dir / "hub.json"
         own_port = json.loads(settings.read_text())["port"] if own and settings.exists() else None
         return run_checks(self.config, self.site, own=own, own_port=own_port)
@@ -123,8 +155,9 @@ class Deployment:
 
     def _tokens(self) -> dict[str, str]:
         """hubfleet's own tokens: those of the last deployment, new ones before the first."""
-        path = self.layout.secrets_dir / "tokens.json"
-        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        known: dict[str, str] = json.loads(
+            self.machine.store.read(str(self.layout.secrets_dir / "tokens.json")) or "{}"
+        )
         return {name: known.get(name) or random.token_hex(32) for name in TOKENS}
 
     def desired(self) -> Desired:
@@ -135,26 +168,40 @@ class Deployment:
         notes: tuple[str, ...] = ()
         if self.config.listen.port != self.file_port:
             notes += (f"port {self.config.listen.port} was chosen on the command line",)
-        origin = _origin(self.layout)
+        origin = _origin(self.layout, self.machine)
         if origin and origin != self.file_path:
             notes += (f"this hub was deployed from {origin} before; hubs of different files need different names",)
+        current = self.generations.current()
+        if current and (again := self.generations.again(current)):
+            notes += (f"this hub was rolled back to generation {again}; up makes it as the configuration says",)
         if not self.layout.privileged:
             notes += ("started without root: people on this hub are not isolated from each other",)
         resources = self.engine.desired(self.config, self.site)
-        return Desired(self.config.hub, self.layout.state, {"this machine": resources}, notes)
+        here, file = {self.machine.name: resources}, f"file:{self.layout.launcher_dir / 'launcher.json'}"
+        return Desired(self.config.hub, self.layout.state, here, notes, self._settings_changed(file), file)
+
+    def _settings_changed(self, file: str) -> tuple[str, ...]:
+        """The settings that differ from those of the last deployment, a line each; none before the first."""
+        number = self.generations.current()
+        placed = self.generations.read(number).values() if number else ()
+        for resource in (resource for resources in placed for resource in resources):
+            if isinstance(resource, File) and resource.id == file:
+                return changed_settings(json.loads(resource.content)["config"], self.config.dump())
+        return ()
 
     def plan(self) -> Plan:
         """What would change."""
-        return make_plan(self.desired(), self.machines, self.generations.known())
+        desired = self.desired()
+        return make_plan(desired, self.machines, self.generations.known(), self.generations.images_kept(desired))
 
 
 def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
     """Read configuration, secrets and the traces of earlier runs; changes nothing."""
     file = options.config or next((Path(name) for name in NAMES if Path(name).exists()), None)
     config = load(options.config, options.hub) if file or options.hub else default_config()
-    layout = Layout.here(config.hub)
+    machine, layout = _machine(config), engine(config.engine).layout(config)
     file_port = config.listen.port
-    listen = config.listen.model_copy(update={"port": port or _chosen_port(layout, file_port)})
+    listen = config.listen.model_copy(update={"port": port or _chosen_port(layout, machine, file_port)})
     config = config.model_copy(update={"listen": listen})
     several = file is not None and "hubs" in read_document(file).data
     secrets = Secrets.beside(file or Path(NAMES[0]), config.hub if several else None)
@@ -162,32 +209,38 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     names += ["class_password"] if config.login.password else []
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
-    supervision = _supervision(layout, detach)
-    return Deployment(config, file, secrets, layout, {**known, **new}, new, file_port, supervision)
+    contained = engine(config.engine).containers(config.hub)
+    supervision: Supervision = "containers" if contained else _supervision(layout, detach)
+    return Deployment(config, file, secrets, layout, machine, {**known, **new}, new, file_port, supervision)
 
 
-def _chosen_port(layout: Layout, file_port: int) -> int:
+def _machine(config: Config) -> Machine:
+    """The hub's machine: the one of the configuration, or else this one."""
+    for name, settings in config.machines.items():
+        return SSHMachine(name, settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ())
+    return LocalMachine("this machine")
+
+
+def _chosen_port(layout: Layout, machine: Machine, file_port: int) -> int:
     """A port chosen with `up --port` holds until another is chosen or the file's own value changes."""
-    path = layout.state / "overrides.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = json.loads(machine.store.read(str(layout.state / "overrides.json")) or "{}")
     return int(known["port"]) if known.get("instead_of") == file_port else file_port
 
 
-def _origin(layout: Layout) -> str:
+def _origin(layout: Layout, machine: Machine) -> str:
     """The configuration file of the last deployment, or ""."""
-    path = layout.state / "origin"
-    return path.read_text().strip() if path.exists() else ""
+    return (machine.store.read(str(layout.state / "origin")) or "").strip()
 
 
 def save_choices(deployment: Deployment) -> None:
     """Remember from which file the hub is deployed, and remember (or forget) what the command line chose instead."""
-    write_private(deployment.layout.state / "origin", f"{deployment.file_path}\n")
-    path = deployment.layout.state / "overrides.json"
+    store, state = deployment.machine.store, deployment.layout.state
+    store.write(str(state / "origin"), f"{deployment.file_path}\n")
     port, instead_of = deployment.config.listen.port, deployment.file_port
     if port == instead_of:
-        path.unlink(missing_ok=True)
+        store.remove(str(state / "overrides.json"))
     else:
-        write_private(path, json.dumps({"port": port, "instead_of": instead_of}) + "\n")
+        store.write(str(state / "overrides.json"), json.dumps({"port": port, "instead_of": instead_of}) + "\n")
 
 
 def _supervision(layout: Layout, detach: bool) -> Supervision:

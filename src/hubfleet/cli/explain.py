@@ -7,10 +7,14 @@ from typing import Annotated
 import typer
 
 from hubfleet.cli.console import draw, say, say_json, table
-from hubfleet.cli.deployment import open_deployment
+from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli.talk import people
 from hubfleet.config import explain as rows_of
 from hubfleet.config import valid_user
+from hubfleet.config.fields import did_you_mean
+from hubfleet.errors import NotRunningError
 from hubfleet.names import system_name
+from hubfleet.unixhttp import Refused
 
 
 def explain(
@@ -28,12 +32,37 @@ def explain(
     user = valid_user(user)
     deployment = open_deployment(context.obj)
     rows = rows_of(deployment.config, user, profile)
+    known, word = _known(deployment, user)
     if as_json:
         found = [{"setting": row.path, "value": row.value, "source": row.source} for row in rows]
-        say_json({"user": user, "system_name": system_name(user), "settings": found})
+        say_json({"user": user, "system_name": system_name(user), "known": known, "settings": found})
         return
     say(f"{user} is called {system_name(user)} on the machine" if system_name(user) != user else user, "bold")
+    if word:
+        say(f"note: {word} Anybody who signs up under this name gets what follows.", "yellow")
     shown = table("setting", "value", "from")
     for row in rows:
         shown.add_row(row.path, row.value, row.source)
     draw(shown)
+
+
+def _known(deployment: Deployment, user: str) -> tuple[bool | None, str]:
+    """Whether the file or the hub knows somebody (None: only a hub that runs could tell), and a word if not.
+
+    A name that nobody has yet is no mistake: people sign up, and whoever runs the hub may ask before they do.
+    """
+    login, groups = deployment.config.login, deployment.config.groups.values()
+    named = {*deployment.config.users, *login.admins, *(member for group in groups for member in group.members)}
+    named |= set(login.allow.users) if login.allow else set()
+    if user in named:
+        return True, ""
+    file = deployment.file.name if deployment.file else "any file"
+    refused = " Nor would it be let in: it is not under login.allow." if login.allow else ""
+    try:
+        signed_up = {entry["name"] for entry in people(deployment)}
+    except (NotRunningError, Refused, OSError):
+        return None, f"{user} is not named in {file}; who has signed up, only a hub that runs can tell.{refused}"
+    if user in signed_up:
+        return True, ""
+    close = did_you_mean(user, named | signed_up) or "."
+    return False, f"{user} is not named in {file}, and nobody has signed up so{close}{refused}"

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 import hubfleet
-from hubfleet.cli import check, down, explain, init, loadtest, logs, plan, schema, status, up, users
+from hubfleet.cli import check, down, explain, init, loadtest, logs, plan, rollback, schema, status, up, users
 from hubfleet.cli.console import as_typed, err, remember, say
 from hubfleet.cli.deployment import Options
-from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, HubfleetError
+from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, CancelledError_, HubfleetError
 
 EXIT_CODES = {
     0: "done",
@@ -23,6 +23,7 @@ EXIT_CODES = {
     5: "somebody else is changing this hub",
     6: "the hub does not run",
     7: "you said no",
+    8: "a machine cannot be reached, or lacks what it takes to work on it",
     70: "a defect in hubfleet",
     130: "interrupted",
 }
@@ -78,6 +79,7 @@ for name, command in (
     ("logs", logs.logs),
     ("explain", explain.explain),
     ("loadtest", loadtest.loadtest),
+    ("rollback", rollback.rollback),
     ("down", down.down),
     ("schema", schema.schema),
 ):
@@ -101,7 +103,8 @@ def run() -> None:
         if "--debug" in sys.argv:
             traceback.print_exc()
         text, code = _told(error)
-        err.print(as_typed(text), style="red", markup=False)
+        said_no = isinstance(error, CancelledError_) and error.remedy is None
+        err.print(as_typed(text), style="" if said_no else "red", markup=False)
         sys.exit(code)
 
 

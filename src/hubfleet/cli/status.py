@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from datetime import datetime, timezone
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Group, RenderableType
@@ -14,7 +16,6 @@ from rich.text import Text
 import hubfleet
 from hubfleet.cli.console import as_typed, counted, draw, out, say_json, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
-from hubfleet.cli.servers import running_servers
 from hubfleet.cli.talk import ask_launcher, hear, people
 from hubfleet.layout import ROOT_BASE
 
@@ -23,24 +24,28 @@ WATCH_EVERY_S = 2
 
 def gather(deployment: Deployment) -> dict[str, Any]:
     """Everything `status` shows. ``state``: running, degraded (a part is down or does not answer) or stopped."""
-    supervisor = deployment.supervisor()
-    processes = {name: vars(status) for name, status in supervisor.processes.items()} if supervisor else {}
+    statuses, current = deployment.parts.statuses(), deployment.generations.current()
+    processes = {name: vars(part) for name, part in (statuses or {}).items()}
     found: dict[str, Any] = {
         "hub": deployment.config.hub,
         "state": "stopped",
         "url": deployment.url,
         "version": hubfleet.__version__,
-        "generation": deployment.generations.current(),
-        "supervision": deployment.supervision if supervisor else None,
+        "generation": current,
+        "rolled_back_to": deployment.generations.again(current) or None if current else None,
+        "supervision": deployment.supervision if statuses else None,
+        "machine": {"name": deployment.machine.name, "address": deployment.machine.address},
+        "certificate": None,
         "processes": processes,
         "servers": [],
         "users": [],
         "problems": [],
+        "warnings": [],
     }
-    if supervisor is None:
+    if statuses is None:
         if not deployment.layout.privileged and (ROOT_BASE / deployment.config.hub).is_dir():
             found["problems"].append("root has a hub of this name on this machine; to see it: sudo hubfleet status")
-        found["servers"] = [record.to_json() for record in running_servers(deployment)]
+        found["servers"] = deployment.parts.servers()
         if found["servers"]:
             left = counted(len(found["servers"]), "server")
             found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
@@ -51,8 +56,31 @@ def gather(deployment: Deployment) -> dict[str, Any]:
     }
     answers, found["problems"] = hear(deployment, questions)
     found.update(servers=answers.get("launcher", []), users=answers.get("hub", []))
+    look_at_certificate(deployment, found)
     found["state"] = "degraded" if found["problems"] else "running"
     return found
+
+
+def look_at_certificate(deployment: Deployment, found: dict[str, Any]) -> None:
+    """Add what people are shown: one that ends soon is warned of, one that browsers refuse is a problem."""
+    try:
+        shown = deployment.certificate()
+    except OSError as error:
+        if not found["problems"]:  # or else they tell why
+            found["problems"].append(f"no certificate is shown at {deployment.url} ({error}); see: hubfleet logs edge")
+        return
+    if shown is None:
+        return
+    now = datetime.now(timezone.utc)
+    days = shown.days_left(now)
+    found["certificate"] = {"names": list(shown.names), "expires": shown.ends.isoformat(), "days_left": int(days)}
+    name = urlsplit(deployment.url).hostname or ""
+    if not shown.covers(name):
+        found["problems"].append(f"there is no certificate for {name}, so browsers warn; see: hubfleet logs edge")
+    elif warning := shown.warning(now):
+        own = deployment.config.https_kind == "certificate"
+        way = "put a new one into its place, then: hubfleet up" if own else "see: hubfleet logs edge"
+        found["problems" if days < 0 else "warnings"].append(f"{warning}; {way}")
 
 
 def status(
@@ -90,9 +118,11 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     colour = {"running": "green", "degraded": "yellow", "stopped": "red"}[found["state"]]
     parts: list[RenderableType] = [
         Text.assemble((found["hub"], "bold"), "  ", (found["state"], colour), f"  {found['url']}"),
-        Text(f"hubfleet {found['version']}, generation {found['generation']}", style="dim"),
+        Text(
+            f"hubfleet {found['version']}, generation {found['generation']}{_back(found)}{_where(found)}", style="dim"
+        ),
     ]
-    parts += [Text(as_typed(problem), style="yellow") for problem in found["problems"]]
+    parts += [Text(as_typed(problem), style="yellow") for problem in (*found["problems"], *found["warnings"])]
     if found["state"] == "stopped":
         return Group(*parts, Text(as_typed("Start it with: hubfleet up")))
     processes = table("process", "state", "since", "restarts")
@@ -111,6 +141,17 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     accounts = counted(len(found["users"]), "account") if found["users"] else "accounts not known now"
     people_line = f"{accounts}, {counted(len(found['servers']), 'running server')}"
     return Group(*parts, Text(), processes, Text(), Text(people_line), *([servers] if found["servers"] else []))
+
+
+def _where(found: dict[str, Any]) -> str:
+    """Where it runs, when that is not here, and how long its certificate is good."""
+    machine, certificate = found["machine"], found["certificate"]
+    place = f", on {machine['name']} ({machine['address']})" if machine["address"] else ""
+    return place + (f", certificate until {certificate['expires'][:10]}" if certificate else "")
+
+
+def _back(found: dict[str, Any]) -> str:
+    return f", rolled back to generation {found['rolled_back_to']}" if found["rolled_back_to"] else ""
 
 
 def _ago(moment: float) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from hubfleet.cli.deployment import Deployment
+from hubfleet.cli.parts import Part
 from hubfleet.errors import NotRunningError
-from hubfleet.logfiles import tail
-from hubfleet.supervisor.spec import SupervisorStatus
-from hubfleet.unixhttp import Refused, request
-
-PARTS = ("launcher", "proxy", "hub")
+from hubfleet.unixhttp import Refused
 
 
 def ask_launcher(deployment: Deployment, target: str) -> Any:
     """The launcher's answer. Raises NotRunningError when it does not answer."""
     running(deployment)
     try:
-        return request(deployment.layout.launcher_socket, "GET", target, timeout=5)
+        return deployment.machine.request(str(deployment.layout.launcher_socket), "GET", target, None, None, 5)
     except OSError as error:
         raise NotRunningError(
             f"the launcher of hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
@@ -34,7 +31,9 @@ def ask_hub(deployment: Deployment, method: str, target: str, body: Any = None) 
     running(deployment)
     token = deployment.site.tokens["operator_token"]
     try:
-        return request(deployment.layout.hub_socket, method, f"/hub/api{target}", body, token)
+        return deployment.machine.request(
+            str(deployment.layout.hub_socket), method, f"/hub/api{target}", body, token, 30
+        )
     except Refused:
         raise
     except OSError as error:
@@ -48,37 +47,28 @@ def hear(deployment: Deployment, questions: Mapping[str, Callable[[], Any]]) -> 
 
     Where all seems well, whether anybody can reach the hub at its address and port. Raises NotRunningError.
     """
-    processes = running(deployment).processes
+    parts = running(deployment)
     answers, problems = {}, []
-    for name in PARTS:
+    for name in deployment.parts.names:
         try:
-            if name not in processes or processes[name].state != "running":
-                raise NotRunningError(f"{name} is down, its supervisor starts it again")
+            if name not in parts or parts[name].state != "running":
+                raise NotRunningError(f"{name} is down, {deployment.parts.keeper} starts it again")
             if name in questions:
                 answers[name] = questions[name]()
         except (NotRunningError, Refused) as error:
-            last = [line for line in tail(deployment.layout.logs / f"{name}.log", 3) if line.strip()]
+            said: Iterator[str] = deployment.parts.log(name, 3, follow=False) or iter(())
+            last = [line for line in islice(said, 3) if line.strip()]
             what = error.what if isinstance(error, NotRunningError) else str(error)
             problems.append(f"{what}. It said last: {last[-1] if last else 'nothing'}")
-    return answers, problems or _entrance_problems(deployment)
+    return answers, problems or deployment.entrance_problems()
 
 
-def _entrance_problems(deployment: Deployment) -> list[str]:
-    listen = deployment.config.listen
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
-    try:
-        socket.create_connection((address, listen.port), timeout=5).close()
-    except OSError as error:
-        return [f"nothing answers at {deployment.url} ({error.strerror or error}); see: hubfleet logs proxy"]
-    return []
-
-
-def running(deployment: Deployment) -> SupervisorStatus:
-    """Its supervisor. Raises NotRunningError when the hub does not run."""
-    supervisor = deployment.supervisor()
-    if supervisor is None:
+def running(deployment: Deployment) -> Mapping[str, Part]:
+    """How its parts are. Raises NotRunningError when the hub does not run."""
+    statuses = deployment.parts.statuses()
+    if statuses is None:
         raise NotRunningError(f"hub {deployment.config.hub} does not run", remedy="hubfleet up")
-    return supervisor
+    return statuses
 
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:

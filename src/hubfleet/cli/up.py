@@ -13,16 +13,20 @@ from typing import Annotated
 
 import typer
 
-from hubfleet import agent
 from hubfleet.checks import failures
-from hubfleet.cli.console import as_typed, ask, counted, out, program, report, say, show
+from hubfleet.cli.console import as_typed, ask, confirm, out, program, report, say, show
 from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
-from hubfleet.cli.down import stop_everything
+from hubfleet.cli.down import stopped_words
 from hubfleet.cli.talk import hear, people
 from hubfleet.config import starter_text
 from hubfleet.config.load import NAMES
-from hubfleet.errors import ApplyError, CancelledError_, CheckError
-from hubfleet.plan import Line, Plan, apply_plan, plan_lines, summary
+from hubfleet.errors import ApplyError, CheckError
+from hubfleet.plan import Event, Line, Plan, apply_plan, plan_lines, summary
+from hubfleet.plan.generations import DATABASE
+from hubfleet.resources import Database
+
+_DISTURBING = {"container", "process"}
+"""Kinds of resources after whose change another hub may have the database."""
 
 
 def up(
@@ -39,17 +43,17 @@ def up(
     Example: hubfleet up --detach
     """
     deployment = open_deployment(context.obj, port=port, detach=detach)
-    before = deployment.supervisor()
+    before = deployment.parts.statuses()
     problems = failures(deployment.check())
     if problems:
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
     _confirm(deployment, plan, yes)
     _make_state(deployment)
-    with agent.hold(deployment.layout.state):
+    with deployment.machine.hold(str(deployment.layout.state)):
         _write_files(deployment, yes)
-        if not plan.empty:
-            _carry_out(deployment, plan)
+        if not plan.empty or deployment.generations.unfinished():
+            carry_out(deployment, plan)
             _sweep(deployment)
     _, silent = hear(deployment, {})
     if silent:
@@ -66,17 +70,14 @@ def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
         show(Line(f"note: {note}", "note") for note in plan.notes)
         return
     show(plan_lines(plan))
-    if not ask("Do this?"):
-        raise CancelledError_("not done", state="Nothing was changed", remedy=f"{_typed()} --yes")
+    confirm("Do this?", f"{_typed()} --yes")
 
 
 def _make_state(deployment: Deployment) -> None:
     """The directory that holds the lock."""
-    state = deployment.layout.state
+    state, privileged = deployment.layout.state, deployment.layout.privileged
     for path, mode in ((state.parent, 0o755), (state, 0o711)):
-        if not path.is_dir():
-            path.mkdir(parents=True)
-            path.chmod(mode if deployment.layout.privileged else 0o700)
+        deployment.machine.store.make_directory(str(path), mode if privileged else 0o700)
 
 
 def _write_files(deployment: Deployment, yes: bool) -> None:
@@ -91,17 +92,40 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
     save_choices(deployment)
 
 
-def _carry_out(deployment: Deployment, plan: Plan) -> None:
+def carry_out(deployment: Deployment, plan: Plan) -> None:
+    """Record a plan, and carry it out. The lock must be held."""
     number = deployment.generations.begin(plan)
-    apply_plan(plan, deployment.machines, report)
+    kinds = {change.resource.kind for _, change in plan.changes}
+    # a rollback that puts a database back keeps the present one itself, when the hub is stopped
+    kept = Database.kind in kinds or deployment.generations.current() == 0
+
+    def tell(event: Event) -> None:
+        nonlocal kept
+        if event.change.resource.kind in _DISTURBING and not kept:
+            kept = True
+            _keep_database(deployment)
+        report(event)
+
+    apply_plan(plan, deployment.machines, tell)
     deployment.generations.switch(number)
+
+
+def _keep_database(deployment: Deployment) -> None:
+    """Keep the hub's database as the present generation leaves it, before another hub has it. It costs no deployment
+    that this fails: what is wrong with the database may be what the deployment is to mend."""
+    current = deployment.generations.current()
+    target = deployment.generations.folder(current) / DATABASE
+    try:
+        deployment.machine.store.keep_database(str(deployment.layout.database), str(target))
+    except (ApplyError, OSError) as error:
+        say(f"note: {error}. A rollback to generation {current} can only keep the database as it is then", "blue")
 
 
 def _sweep(deployment: Deployment) -> None:
     """Remove environments that were in use when the plan was made, and no longer are."""
     plan = deployment.plan()
     if not plan.empty and all(change.action == "remove" for _, change in plan.changes):
-        _carry_out(deployment, plan)
+        carry_out(deployment, plan)
 
 
 def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
@@ -127,8 +151,9 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:
         say(f"  Passwords are in {deployment.secrets.path}.", "dim")
-    say(f"  Homes: {deployment.homes}" if deployment.homes else "  Homes are not kept.", "dim")
-    say(f"  Database, settings, logs: {deployment.layout.state}", "dim")
+    there = f" (on {deployment.machine.name})" if deployment.remote else ""
+    say(f"  Homes: {deployment.homes}{there}" if deployment.homes else "  Homes are not kept.", "dim")
+    say(f"  Database, settings, logs: {deployment.layout.state}{there}", "dim")
     if deployment.supervision != "attached":
         say(as_typed("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down"), "dim")
     _tell_of_servers_left(deployment)
@@ -150,14 +175,12 @@ def _stay(deployment: Deployment) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: leave.set())
     while not leave.wait(0.5):
-        if deployment.supervisor() is None:
+        if deployment.parts.statuses() is None:
             raise ApplyError("the hub was stopped by another command, or its supervisor died", remedy="hubfleet status")
     out.line()
     say("Stopping the hub and its servers ...")
-    stopped = stop_everything(deployment)
-    say(
-        f"Stopped, with {counted(stopped, 'running server')}. Files and accounts are kept in {deployment.layout.state}."
-    )
+    stopped = deployment.parts.stop()
+    say(f"{stopped_words(deployment.config.hub, stopped)} Files and accounts stay in {deployment.layout.state}.")
     say(f"Come back with: {_make_up() if 'MAKELEVEL' in os.environ else _typed()}")
 
 

@@ -36,7 +36,7 @@ LINES = (
     ("hub: physics101", ""),
     ("login: {password: file}", ""),
     ("engine: kubernetes", "choose local, docker, swarm, slurm"),
-    ("domain: https://hub.example.org", "is not part of this release. Try: remove it"),
+    ("domain: https://hub.example.org", "give the name only. Try: hub.example.org"),
     ("sevrers: {}", "did you mean `servers`?"),
     ("servers:", ""),
     ("  stop_after_idle: 10", "below the hub's 5-minute activity interval. Try: use 10m or more"),
@@ -63,7 +63,7 @@ ARGUMENTS = {
     "no user": (["explain"], "USER"),
     "no lines": (["logs", "-n", "0"], "--lines"),
     "a user like a path": (["explain", "../../x"], "invalid user name '../../x'"),
-    "logs of a user like a path": (["logs", "../../x"], "Try: "),
+    "logs of a user like a path": (["logs", "../../x"], "invalid user name '../../x'"),
     "a profile that is none": (["explain", "ada", "--profile", "huge"], "no profile `huge` for ada"),
     "another hub": (["-H", "chemistry", "check"], "-H physics101"),
     "a file that is not there": (
@@ -97,8 +97,7 @@ def test_a_mistake_in_the_file(tmp_path: Path, case: str) -> None:
 def test_a_mistake_on_the_command_line(tmp_path: Path, case: str) -> None:
     arguments, *words = ARGUMENTS[case]
     (tmp_path / "hubfleet.yaml").write_text(LOGIN)
-    code = NOT_RUNNING if case == "logs of a user like a path" else WRONG_INPUT
-    assert_refused(run(tmp_path, *arguments), code, tmp_path, *words)
+    assert_refused(run(tmp_path, *arguments), WRONG_INPUT, tmp_path, *words)
 
 
 def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
@@ -170,6 +169,24 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_commands_that_need_a_running_hub(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "hubfleet.yaml").write_text(LOGIN)
     assert_refused(run(tmp_path, *command), NOT_RUNNING, tmp_path, "hub physics101 ", "Try: hubfleet up")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "domain: hub.example.edu",
+            "hubfleet.yaml:3: domain: engine local has no HTTPS of its own. Try: remove domain",
+        ),
+        ("https: self-signed", "hubfleet.yaml:3: https: engine local has no HTTPS of its own. Try: remove https"),
+        ("listen: {trusted_proxies: [192.0.2.7]}", "hubfleet.yaml:3: listen.trusted_proxies: engine local believes"),
+    ],
+)
+def test_what_this_engine_does_not_have(tmp_path: Path, line: str, told: str) -> None:
+    (tmp_path / "hubfleet.yaml").write_text(f"{LOGIN}{line}\n")
+    done = run(tmp_path, "up", "--yes")
+    assert done.code == NOT_HERE
+    assert told in done.out + done.err
 
 
 def test_nobody_to_ask(tmp_path: Path) -> None:

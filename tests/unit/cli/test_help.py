@@ -58,3 +58,9 @@ def test_every_exit_code_is_in_the_help(tmp_path: Path) -> None:
     text = " ".join(run(tmp_path, "--help").out.split())
     for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in text
+
+
+def test_only_the_load_test_waits_for_its_imports() -> None:
+    code = "import sys, hubfleet.cli.main; print({'aiohttp', 'hubfleet.loadtest'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "set()\n"

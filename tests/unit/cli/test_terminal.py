@@ -8,8 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from command import COMMAND, Terminal, environment, run
+from hubfleet.cli import console
+from hubfleet.cli.down import stopped_words
+from hubfleet.cli.main import app
 
 INTERRUPTED, SAID_NO = 130, 7
 ESCAPE = "\x1b"
@@ -40,7 +44,9 @@ def test_anything_but_yes_is_no(folder: Path, answer: str) -> None:
     terminal.await_text("Do this? [y/N] ")
     terminal.type(answer)
     assert terminal.end() == SAID_NO
-    assert "Nothing was changed. Try: hubfleet up --yes" in terminal.text
+    assert "You said no. Nothing was changed" in terminal.text
+    assert "--yes" not in terminal.text
+    assert f"{ESCAPE}[31m" not in terminal.text, "it is no error"
     assert not (folder / "state").exists()
 
 
@@ -110,6 +116,42 @@ def test_init_writes_a_file_that_changes_nothing_of_the_default(tmp_path: Path) 
     assert any(entry["source"].startswith("hubfleet.yaml:") for entry in after["settings"])
 
 
+@pytest.mark.parametrize(
+    ("servers", "words"),
+    [
+        (0, "Hub physics101 is stopped; nobody had a server running."),
+        (1, "Hub physics101 is stopped, and so is the 1 server that ran on it."),
+        (3, "Hub physics101 is stopped, and so are the 3 servers that ran on it."),
+    ],
+)
+def test_what_a_stopped_hub_is_told_by(servers: int, words: str) -> None:
+    assert stopped_words("physics101", servers) == words
+
+
+@pytest.mark.parametrize(
+    ("login", "user", "word"),
+    [
+        ("password: file", "admin", ""),
+        ("password: file", "tess", ""),
+        (
+            "password: file",
+            "nosuch",
+            "is not named in hubfleet.yaml; who has signed up, only a hub that runs can tell.",
+        ),
+        ("password: file, allow: {users: [ada]}", "ada", ""),
+        ("password: file, allow: {users: [ada]}", "nosuch", "Nor would it be let in: it is not under login.allow."),
+    ],
+)
+def test_what_a_name_would_get_that_nobody_has(folder: Path, login: str, user: str, word: str) -> None:
+    text = f"hub: physics101\nlogin: {{{login}}}\ngroups: {{staff: {{members: [tess]}}}}\n"
+    (folder / "hubfleet.yaml").write_text(text)
+    told = run(folder, "explain", user)
+    assert told.code == 0
+    assert ("note: " in told.out) == bool(word)
+    assert word in told.out
+    assert json.loads(run(folder, "explain", user, "--json").out)["known"] is (None if word else True)
+
+
 def test_names_are_understood_in_capitals(folder: Path) -> None:
     told = json.loads(run(folder, "explain", "Ada", "--json").out)
     assert (told["user"], told["system_name"]) == ("ada", "ada")
@@ -122,3 +164,9 @@ def test_a_second_file_for_the_same_hub_is_noticed(folder: Path) -> None:
     assert "note: this hub was deployed from /srv/other/hubfleet.yaml before" in run(folder, "plan").out
     (state / "origin").write_text(f"{folder}/hubfleet.yaml\n")
     assert "was deployed from" not in run(folder, "plan").out
+
+
+def test_every_command_that_is_told_is_told_as_it_has_to_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "program", lambda: ["bin/hubfleet"])
+    for name in get_command(app).commands:  # type: ignore[attr-defined]
+        assert console.as_typed(f"Try: hubfleet {name} --all").startswith("Try: bin/hubfleet "), name

@@ -1,0 +1,130 @@
+"""A hub's parts as containers on its machine, kept running by the engine there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from hubfleet.cli.parts import Part
+from hubfleet.cli.supervised import launcher_words
+from hubfleet.layout import Layout
+from hubfleet.machines import Machine
+from hubfleet.unixhttp import Refused
+
+SOCKET = "/var/run/docker.sock"
+STOP_LIMIT_S = 60.0
+ASK_LIMIT_S = 30.0
+FOLLOW_EVERY_S, FOLLOW_LINES = 0.5, 100_000
+
+
+class ContainedParts:
+    """Implements ``parts.Parts``. ``containers``: the name of each part's container, in the order of their start."""
+
+    keeper = "the engine"
+
+    def __init__(self, machine: Machine, layout: Layout, containers: Mapping[str, str]) -> None:
+        self._machine, self._layout, self._containers = machine, layout, containers
+        self.names = tuple(containers)
+        self.logs = ("hub", *(name for name in containers if name != "hub"))
+
+    def _ask(self, method: str, target: str, limit: float = ASK_LIMIT_S, **query: str) -> Any:
+        path = f"{target}?{urlencode(query)}" if query else target
+        return self._machine.request(SOCKET, method, path, None, None, limit)
+
+    def _found(self, container: str) -> dict[str, Any] | None:
+        try:
+            return dict(self._ask("GET", f"/containers/{container}/json"))
+        except Refused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+        except FileNotFoundError:
+            return None  # no engine, no container
+
+    def statuses(self) -> Mapping[str, Part] | None:
+        found = {name: self._found(container) for name, container in self._containers.items()}
+        if not any(found.values()):
+            return None
+        return {name: _part(entry) for name, entry in found.items() if entry}
+
+    def servers(self) -> list[dict[str, Any]]:
+        running = {labels["hubfleet.server"] for labels in self._users_containers().values()}
+        folder = self._layout.launcher_dir / "servers"
+        records = [json.loads(self._machine.store.read(str(folder / name)) or "{}") for name in self._records(folder)]
+        return [record for record in records if record.get("id") in running]
+
+    def _records(self, folder: Path) -> list[str]:
+        return [name for name in self._machine.store.names(str(folder)) if name.endswith(".json")]
+
+    def _users_containers(self, *, stopped: bool = False) -> dict[str, dict[str, str]]:
+        """Id of each container of a user's server, with its labels."""
+        wanted = {"label": [f"hubfleet.hub={self._layout.hub}", "hubfleet.server"]}
+        try:
+            found = self._ask("GET", "/containers/json", filters=json.dumps(wanted), all="1" if stopped else "0")
+        except FileNotFoundError:
+            return {}
+        return {entry["Id"]: entry["Labels"] for entry in found}
+
+    def stop(self) -> int:
+        """In the order of their start turned round, so that nobody is led to what has ended."""
+        for container in reversed(list(self._containers.values())):
+            if self._found(container):
+                self._end(container)
+        running = len(self._users_containers())
+        for container in self._users_containers(stopped=True):
+            self._end(container)
+        return running
+
+    def _end(self, container: str) -> None:
+        self._ask("POST", f"/containers/{container}/stop", STOP_LIMIT_S)
+        self._ask("DELETE", f"/containers/{container}", STOP_LIMIT_S, force="1")
+
+    def log(self, what: str, lines: int, follow: bool) -> Iterator[str] | None:
+        if what in self._containers:
+            name = self._containers[what]
+            return self._lines(lambda: name, [], lines, follow) if self._found(name) else None
+        told = launcher_words(self._machine.read_log(self._containers["launcher"], 5000, "").lines, what)
+        running = self._server(what)
+        if not running:
+            kept = self._machine.store.read(str(self._layout.logs / "servers" / f"{what}.log"))
+            told += kept.splitlines()[-lines:] if kept else []
+        return self._lines(lambda: self._server(what), told, lines, follow) if running or told else None
+
+    def _server(self, what: str) -> str:
+        """The container of a user's server, by the server's id; "" if there is none."""
+        found = self._users_containers(stopped=True).items()
+        return next((key for key, labels in found if labels["hubfleet.server"] == what), "")
+
+    def _lines(self, container: Callable[[], str], told: list[str], lines: int, follow: bool) -> Iterator[str]:
+        """``container``: the one to read from now, which may be another one after a while, or none."""
+        yield from told
+        now, at = container(), ""
+        while True:
+            said = self._machine.read_log(now, lines, at) if now else None
+            lines = FOLLOW_LINES  # how many to begin with is no limit for what comes then
+            if said is not None:
+                yield from said.lines
+                at = said.at
+            if not follow:
+                return
+            time.sleep(FOLLOW_EVERY_S)
+            if said is None or not said.lines:
+                # Silent, or gone: another one may have come, which begins anew. A part keeps its container's name, and
+                # the engine's moments go on.
+                after = container()
+                now, at = after, at if after == now else ""
+
+
+def _part(found: Mapping[str, Any]) -> Part:
+    state = found["State"]
+    health = state.get("Health", {}).get("Status")
+    word = (
+        "silent" if health == "unhealthy" else "running" if state["Running"] and not state["Restarting"] else "waiting"
+    )
+    since = datetime.fromisoformat(f"{state['StartedAt'][:19]}+00:00").timestamp()
+    return Part(word, since, found["RestartCount"], state["Pid"] or None)

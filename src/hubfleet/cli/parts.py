@@ -1,0 +1,40 @@
+"""What commands want of a hub's own parts (hub, proxy, launcher, ...), however they are kept running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: "running", or in a word why not; since when (seconds since 1970), and how often it was started anew."""
+
+    state: str
+    since: float
+    restarts: int
+    pid: int | None = None
+
+
+class Parts(Protocol):
+    """The parts of one hub. Where they are asked for and cannot be: UnreachableError or NotRunningError."""
+
+    names: tuple[str, ...]
+    """The parts there should be, in the order in which they start."""
+    logs: tuple[str, ...]
+    """Those that have a log, the hub's first."""
+    keeper: str
+    """What keeps them running: "its supervisor", say."""
+
+    def statuses(self) -> Mapping[str, Part] | None:
+        """How each is; None when the hub does not run."""
+
+    def servers(self) -> list[dict[str, Any]]:
+        """Users' servers that run, as records: whether or not a launcher does."""
+
+    def stop(self) -> int:
+        """Stop all parts, and then users' servers; returns how many of these there were. Raises ApplyError."""
+
+    def log(self, what: str, lines: int, follow: bool) -> Iterator[str] | None:
+        """The last lines of a part's log, or of a server's by its id; to follow, what comes then. None: no such log."""

@@ -1,0 +1,296 @@
+"""`hubfleet rollback`: what a generation was, once more."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import typer
+
+from hubfleet.cli.console import as_typed, confirm, counted, draw, say, show, table
+from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli.talk import hear
+from hubfleet.cli.up import carry_out
+from hubfleet.config import Config, changed_settings
+from hubfleet.errors import ApplyError, CheckError, ConfigError, HubfleetError
+from hubfleet.plan import Desired, Generations, Plan, make_plan, plan_lines, restored, secret_paths, summary
+from hubfleet.plan.generations import DATABASE, IMAGES_KEPT
+from hubfleet.resources import Change, Database, File, Image, Resource
+from hubfleet.unixhttp import Refused
+
+_MARKS = 10_000  # more than there are generations a rollback could lead to, from each
+_STOP_LIMIT_S = 60.0
+
+
+def rollback(
+    context: typer.Context,
+    number: Annotated[
+        int | None,
+        typer.Argument(metavar="N", min=1, help="The generation to go back to; by default the one before."),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the generations, and change nothing.")] = False,
+    database: Annotated[
+        bool | None,
+        typer.Option(
+            "--database/--keep-database",
+            help="Put the hub's database back too, or keep it. By default it is kept, unless the hub of then could "
+            "not read it.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; show the plan's summary only.")] = False,
+) -> None:
+    """Go back to an earlier generation: settings, images, and where need be the hub's database. Running servers stay.
+
+    Example: hubfleet rollback
+    """
+    deployment = open_deployment(context.obj)
+    generations = deployment.generations
+    if listing:
+        _list(deployment)
+        return
+    target = _target(generations, number)
+    back = _Back.to(deployment, target, database)
+    plan = back.plan()
+    if plan.empty and not generations.unfinished():
+        say(f"Hub {plan.hub} is as in generation {target}: there is nothing to change.")
+        return
+    if not plan.empty:
+        _confirm(back, plan, yes)
+    with deployment.machine.hold(str(deployment.layout.state)):
+        if back.database is not None:
+            _end(deployment, back.lost)
+        try:
+            carry_out(deployment, plan)
+        except ApplyError as error:
+            raise _failed(error, target, generations.current()) from error
+    _, silent = hear(replace(deployment, config=back.config), {})
+    if silent:
+        raise ApplyError(
+            "\n".join(silent), state="Users' running servers are not touched", remedy="hubfleet rollback --list"
+        )
+    say(f"Hub {plan.hub} is as in generation {target} again. That is now generation {generations.current()}.")
+    say(as_typed("What the configuration says instead: hubfleet plan. Make it so: hubfleet up"), "dim")
+
+
+def _failed(error: ApplyError, target: int, current: int) -> ApplyError:
+    """With both ways on: further, or back to what there was, with its database."""
+    back = f"hubfleet rollback {target}, to go on, or hubfleet rollback {current}, to have back what there was before"
+    return ApplyError(error.what, where=error.where, state=error.state, remedy=back)
+
+
+def _target(generations: Generations, number: int | None) -> int:
+    """The generation that is meant. Raises ConfigError for one that there is not, CheckError where there is none."""
+    deployed, newest = generations.deployed(), max(generations.numbers(), default=0)
+    if number is not None:
+        if number in deployed:
+            return number
+        known = ", ".join(map(str, reversed(deployed))) or "none"
+        was = "was not carried out to its end" if number in generations.numbers() else "is not there"
+        raise ConfigError(f"generation {number} {was}; there are: {known}", remedy="hubfleet rollback --list")
+    if newest > generations.current() > 0:
+        # One that was begun and not finished: going back is back to before it, and going on with it is the other way.
+        return generations.again(newest) or generations.current()
+    found = generations.before()
+    if found == 0:
+        raise CheckError("there is no earlier generation", state="Nothing was changed")
+    return found
+
+
+@dataclass(frozen=True)
+class _Back:
+    """What going back to a generation takes.
+
+    config: of then. resources: that it consists of. database: the step that puts it back; None where it is kept.
+    lost:   users' servers that the hub of then would not know.
+    """
+
+    deployment: Deployment
+    number: int
+    config: Config
+    resources: tuple[Resource, ...]
+    database: Database | None
+    notes: tuple[str, ...]
+    lost: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def to(cls, deployment: Deployment, number: int, wanted: bool | None) -> _Back:
+        """Changes nothing. Raises CheckError for what is not possible any more."""
+        machine, generations = deployment.machine, deployment.generations
+        machines = generations.read(number)
+        if set(machines) != {machine.name}:
+            raise CheckError(f"generation {number} was on {', '.join(machines)}, and the hub is on {machine.name} now")
+        then = machines[machine.name]
+        dump, engine = _dump(deployment, then), deployment.engine
+        if dump is None or dump.get("engine") != engine.name or not engine.containers(deployment.config.hub):
+            raise CheckError(
+                "going back is for engine docker, and to generations of the same engine", state="Nothing was changed"
+            )
+        config = _config(dump, number)
+        now = _desired_now(deployment)
+        images = {item.tag: item for item in now if isinstance(item, Image)}
+        made, notes = restored(then, _secrets(deployment, then, now), images)
+        _check_images(deployment, number, made)
+        database, words, lost = _database(deployment, number, wanted)
+        return cls(deployment, number, config, made, database, (*words, *notes), lost)
+
+    def plan(self) -> Plan:
+        deployment, generations = self.deployment, self.deployment.generations
+        hub = f"container:{deployment.engine.containers(deployment.config.hub)['hub']}"
+        resources = list(self.resources)
+        if self.database is not None:
+            at = next(index for index, item in enumerate(resources) if item.id == hub)
+            resources.insert(at, self.database)
+        current = generations.current()
+        before = _dump(deployment, generations.read(current).get(deployment.machine.name, ()))
+        settings = changed_settings(before, self.config.dump()) if before else ()
+        holds = f"file:{deployment.layout.launcher_dir / 'launcher.json'}"
+        here = {deployment.machine.name: tuple(resources)}
+        state = deployment.layout.state
+        desired = Desired(deployment.config.hub, state, here, self.notes, settings, holds, self.number)
+        plan = make_plan(desired, deployment.machines, generations.known(), generations.images_kept(desired))
+        return replace(plan, changes=tuple(_started(plan, hub)))
+
+
+def _started(plan: Plan, hub: str) -> Iterator[tuple[str, Change]]:
+    """The plan's changes, and that the hub is started again where it is stopped for its database only."""
+    replaced = any(change.resource.id == hub for _, change in plan.changes)
+    for name, change in plan.changes:
+        yield name, change
+        if change.resource.kind == Database.kind and not replaced:
+            container = next(item for item in plan.desired.machines[name] if item.id == hub)
+            yield name, Change(container, "start", ("it was stopped for its database",))
+
+
+def _dump(deployment: Deployment, then: tuple[Resource, ...]) -> dict[str, Any] | None:
+    """The configuration that a generation was made of, as it was recorded; None in one of another engine."""
+    path = str(deployment.layout.launcher_dir / "launcher.json")
+    for item in then:
+        if isinstance(item, File) and item.path == path:
+            return dict(json.loads(item.content)["config"])
+    return None
+
+
+def _config(dump: dict[str, Any], number: int) -> Config:
+    try:
+        return Config.from_dump(dump)
+    except ValueError as error:
+        raise CheckError(
+            f"the settings of generation {number} are of another release of hubfleet, and this one cannot read them",
+            state="Nothing was changed",
+            remedy="the same command with that release",
+        ) from error
+
+
+def _desired_now(deployment: Deployment) -> tuple[Resource, ...]:
+    """What the configuration wants now; nothing where it wants what is not possible."""
+    try:
+        return deployment.desired().machines[deployment.machine.name]
+    except HubfleetError:
+        return ()
+
+
+def _secrets(deployment: Deployment, then: tuple[Resource, ...], now: tuple[Resource, ...]) -> dict[str, list[str]]:
+    """By path what a file that must not be recorded may hold: what is there, and what the configuration wants."""
+    wanted = {item.path: item.content for item in now if isinstance(item, File)}
+    found = {}
+    for path in secret_paths(then):
+        contents = [deployment.machine.store.read(path), wanted.get(path)]
+        found[path] = [content for content in contents if content is not None]
+    return found
+
+
+def _check_images(deployment: Deployment, number: int, made: tuple[Resource, ...]) -> None:
+    images = [item for item in made if isinstance(item, Image) and not item.context]
+    seen = deployment.machine.observe(images)
+    gone = [item.tag for item in images if seen[item.id] is None]
+    if gone:
+        are = "is" if len(gone) == 1 else "are"
+        raise CheckError(
+            f"generation {number} cannot be had back: of its images {', '.join(gone)} {are} gone "
+            f"(those of the last {IMAGES_KEPT} generations are kept)",
+            state="Nothing was changed",
+            remedy="hubfleet rollback --list, or put the old settings into the configuration and: hubfleet up",
+        )
+
+
+def _database(
+    deployment: Deployment, number: int, wanted: bool | None
+) -> tuple[Database | None, tuple[str, ...], tuple[dict[str, Any], ...]]:
+    """The step that puts the database back, or None; what to tell; and servers that the hub would not know then."""
+    generations, store, path = deployment.generations, deployment.machine.store, str(deployment.layout.database)
+    copy, current = generations.database(number), generations.current()
+    if copy is None:
+        if wanted:
+            raise CheckError(f"there is no copy of the database from generation {number}", state="Nothing was changed")
+        return None, ("the hub's database is kept: accounts, passwords and logins are as they are now",), ()
+    then, now = store.database(copy), store.database(path)
+    if then is None:
+        raise CheckError(f"{copy} is gone", state="Nothing was changed", remedy="hubfleet rollback --keep-database")
+    readable = now is not None and now["form"] == then["form"]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(then["changed"]))
+    if wanted is False and not readable:
+        raise CheckError(
+            f"the hub of generation {number} cannot read the database as it is now", state="Nothing was changed"
+        )
+    if readable and not wanted:
+        kept = "the hub's database is kept: accounts, passwords and logins are as they are now"
+        return None, (f"{kept} (--database puts that of {when} back)",), ()
+    folder, mark = generations.folder(current), current * _MARKS + number
+    if now is not None and now["mark"] == mark:
+        return None, ("the hub's database was put back before this was interrupted",), ()
+    beside = str(folder / DATABASE)
+    beside = f"{beside}.replaced" if beside == copy else beside
+    lost = tuple(record for record in deployment.parts.servers() if record["started"] > then["changed"])
+    words = [f"the hub's database becomes that of {when}: who signed up, was let in or blocked, or changed their"]
+    words = [f"{words[0]} password after that is forgotten, and has to do it again. Homes stay"]
+    if lost:
+        names = ", ".join(f"{record['user']} {record['server']}".rstrip() for record in lost)
+        words.append(f"{counted(len(lost), 'server')} started after that will be stopped: {names}")
+    container = deployment.engine.containers(deployment.config.hub)["hub"]
+    return Database(path, copy, beside, container, mark), tuple(words), lost
+
+
+def _confirm(back: _Back, plan: Plan, yes: bool) -> None:
+    say(f"Back to generation {back.number}:", "bold")
+    lines = plan_lines(plan)
+    if yes:
+        say(f"{plan.hub}: {summary(plan)}", "bold")
+        show(line for line in lines if line.role in ("setting", "note"))
+        return
+    show(lines)
+    confirm("Do this?", f"hubfleet rollback {back.number} --yes")
+
+
+def _end(deployment: Deployment, servers: tuple[dict[str, Any], ...]) -> None:
+    """Stop servers that the hub would not know: nobody could enter them, nor stop them."""
+    for record in servers:
+        say(f"stopping the server of {record['user']} {record['server']}".rstrip())
+        body = {"user": record["user"], "server": record["server"]}
+        # a launcher that is away stops it at its owner's next start
+        with contextlib.suppress(OSError, Refused):
+            socket = str(deployment.layout.launcher_socket)
+            deployment.machine.request(socket, "POST", "/v1/stop", body, None, _STOP_LIMIT_S)
+
+
+def _list(deployment: Deployment) -> None:
+    generations = deployment.generations
+    numbers, current = generations.numbers(), generations.current()
+    images = {number: [item for item in _all(generations, number) if isinstance(item, Image)] for number in numbers}
+    seen = deployment.machine.observe(list({item.id: item for items in images.values() for item in items}.values()))
+    shown = table("generation", "when", "", "what changed")
+    for number in numbers:
+        found = generations.describe(number)
+        words = ["current"] if number == current else []
+        words += [] if found.deployed else ["not finished"]
+        words += [f"back to {found.again}"] if found.again else []
+        words += ["images gone"] if any(seen[item.id] is None for item in images[number]) else []
+        shown.add_row(str(number), found.created[:16].replace("T", " "), ", ".join(words), found.changes)
+    draw(shown)
+
+
+def _all(generations: Generations, number: int) -> list[Resource]:
+    return [item for items in generations.read(number).values() for item in items]
