@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
-pytest.register_assert_rewrite("harness", "cells", "disks")
+pytest.register_assert_rewrite("harness", "cells", "disks", "windows", "machines", "deployed")
 pytest_plugins = ["hubs"]
 
 TESTS = Path(__file__).parent
@@ -21,7 +23,25 @@ ALLOWED_SKIPS: tuple[str, ...] = ()
 _hub_logs = pytest.StashKey[list[Path]]()
 
 
-LONGEST = ("test_systemd_guest.py", "test_clean_root.py")
+LONGEST = (
+    *("test_systemd_guest.py", "test_clean_root.py", "test_rollback.py", "test_trial.py", "test_status.py"),
+    *("test_server.py", "test_server_faults.py", "test_server_walls.py"),
+)
+TOGETHER = ("server",)
+"""Folders whose files share what takes minutes to make: they stay in one process, as each other file's tests do."""
+
+
+class TogetherScheduling(LoadFileScheduling):
+    """Each process takes a whole file at a time, and a whole folder of those."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        return next((folder for folder in TOGETHER if folder in file.parts), str(file))
+
+
+@pytest.hookimpl(optionalhook=True)  # there is nothing to share out with WORKERS=0
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherScheduling | None:
+    return TogetherScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
