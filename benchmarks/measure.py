@@ -188,7 +188,7 @@ def table(document: dict[str, Any]) -> str:
     lines = [
         f"{about['cores']} cores, {about['memory'] / 1024**3:.0f} GB, Linux {about['kernel']}, load {about['load'][0]}",
         versions,
-        STOCK if document["stock"] else "Ours alone.",
+        document.get("note", STOCK) if document["stock"] else "Ours alone.",
         "",
         f"{'':44}" + "".join(f"{name:>17}" for name in names) + f"{'ratio':>9}",
     ]

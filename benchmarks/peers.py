@@ -106,7 +106,7 @@ def hubs(stock: str) -> Iterator[Hubs]:
     ) as folder:
         os.chmod(folder, 0o755)
         with contextlib.ExitStack() as stack:
-            layout, ours = stack.enter_context(_ours(Path(folder)))
+            layout, ours = stack.enter_context(our_hub(Path(folder)))
             peers = [
                 stack.enter_context(_stock(name, Path(folder) / f"stock-{number}", layout))
                 for number, name in enumerate(wanted)
@@ -118,16 +118,16 @@ def hubs(stock: str) -> Iterator[Hubs]:
 
 
 @contextlib.contextmanager
-def _ours(folder: Path) -> Iterator[tuple[Layout, Peer]]:
+def our_hub(folder: Path) -> Iterator[tuple[Layout, Peer]]:
     """A hub as `hubfleet up` makes it when nothing is configured but its port."""
-    name, port = f"bench-{os.getpid()}", _free_port()
+    name, port = f"bench-{os.getpid()}", free_port()
     layout = Layout(name, folder / "state", os.geteuid() == 0)
     configuration = folder / "configuration"
     configuration.mkdir()
     (configuration / "hubfleet.yaml").write_text(f"hub: {name}\nlisten: {{address: 127.0.0.1, port: {port}}}\n")
     try:
         _hubfleet(layout, configuration, "up", "--yes", "--detach")
-        yield layout, Peer(OURS, _our_target(layout, port))
+        yield layout, Peer(OURS, our_target(layout, port))
     finally:
         if (layout.supervisor_dir / "status.json").exists():
             _hubfleet(layout, configuration, "down", "--yes")
@@ -150,7 +150,7 @@ def _hubfleet(layout: Layout, folder: Path, *arguments: str) -> None:
         raise SystemExit(f"hubfleet {arguments[0]} failed:\n{done.stdout}{done.stderr}")
 
 
-def _our_target(layout: Layout, port: int) -> Target:
+def our_target(layout: Layout, port: int) -> Target:
     token = json.loads((layout.secrets_dir / "tokens.json").read_text())["operator_token"]
 
     def server_pids() -> dict[str, int]:
@@ -214,11 +214,11 @@ def _stock(name: str, folder: Path, layout: Layout) -> Iterator[Peer]:
     folder.mkdir()
     hub, users = _environments(layout)
     modules = hub / "proxy/node_modules/configurable-http-proxy"
-    token, port = secrets.token_hex(20), _free_port()
+    token, port = secrets.token_hex(20), free_port()
     settings = STOCK.format(
         port=port,
-        hub_port=_free_port(),
-        api_port=_free_port(),
+        hub_port=free_port(),
+        api_port=free_port(),
         proxy=[str(hub / "proxy/node"), str(modules / "bin/configurable-http-proxy")],
         server=[str(users / "bin/jupyterhub-singleuser"), *(["--allow-root"] if os.geteuid() == 0 else [])],
         folder=folder,
@@ -240,16 +240,16 @@ def _stock(name: str, folder: Path, layout: Layout) -> Iterator[Peer]:
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        _await_answer(url, process, log)
+        await_answer(url, process, log)
         parts = {"hub": process.pid}
         for child in psutil.Process(process.pid).children():
             parts["proxy"] = child.pid
         yield Peer(name, Target(url, Secret(token), ApiRoster(), parts=parts))
     finally:
-        _end(process)
+        end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """End a hub, which ends its proxy and servers; then whatever of them is left."""
     with contextlib.suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True)
@@ -265,7 +265,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + ANSWER_LIMIT_S
     while True:
         if process.poll() is not None or time.monotonic() > deadline:
@@ -302,7 +302,7 @@ def _versions(layout: Layout) -> dict[str, str]:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+import container
+import deploy
 import measure
+from controllers import CHANGED, Ansible, Ours, Pyinfra, Reach, wanted
 from hubfleet.loadtest import Target
 from hubfleet.units import Secret
 from page import Browser
@@ -98,3 +102,81 @@ async def test_the_cache_keeps_to_what_the_server_says(site: str) -> None:
         browser.cache[f"{site}/kept"].fresh_until = time.monotonic()
         assert await browser.get(f"{site}/kept") == texts[0]
         assert browser.received == 1010
+
+
+# -- deploying --------------------------------------------------------------------------------------------------------
+
+
+def deployed(controller: str, seconds: float, state: str = "same") -> dict[str, Any]:
+    steps = {"first": 2 * seconds, "nothing": seconds, "plan": seconds}
+    return {
+        "controller": controller,
+        "machines": 4,
+        "round": 1,
+        "busy_before": 0.1,
+        "seconds": steps,
+        "states": [state],
+    }
+
+
+def test_others_are_told_in_times_of_ours() -> None:
+    made = [deployed("hubfleet", 0.4), deployed("Ansible", 20.0), deployed("hubfleet", 0.6), deployed("pyinfra", 10.0)]
+    found = deploy.summary([*made, deployed("hubfleet", 0.5)], ["hubfleet", "Ansible", "pyinfra"], [4])
+    assert found["ratio_nothing"] == {"Ansible": {4: 40.0}, "pyinfra": {4: 20.0}}
+    [nothing] = [row for row in found["rows"] if row["step"] == "nothing"]
+    assert nothing["values"] == [0.5, 20.0, 10.0]
+    assert found["same_state"]
+
+
+def test_states_that_differ_are_told() -> None:
+    found = deploy.summary([deployed("hubfleet", 1.0), deployed("Ansible", 9.0, "other")], ["hubfleet", "Ansible"], [4])
+    document = {
+        "machine": measure.machine(),
+        "versions": {"ansible-core": "2"},
+        **found,
+        "rounds": [deployed("x", 1.0)],
+    }
+    lines = deploy.table(document).splitlines()
+    assert lines[-1] == "Note: they did NOT leave the same state."
+    assert [line.split()[-5:] for line in lines if "nothing to change" in line] == [["1.00", "s", "9.00", "s", "9.0"]]
+
+
+@pytest.mark.parametrize("kind", [Ours, Ansible, Pyinfra])
+def test_each_is_asked_for_all_of_the_same(kind: Any, tmp_path: Path) -> None:
+    controller = kind() if kind is Ours else kind(Path("/programs"))
+    what = wanted(3)
+    assert what.count == 40
+    reach = Reach({"m1": "192.0.2.1"}, tmp_path / "key", tmp_path / "known", [])
+    controller.command("plan", what, reach, tmp_path)
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    names = [*(one.name for one in what.accounts), *(one.path for one in (*what.directories, *what.files))]
+    assert [name for name in names if f'"{name}"' not in written.replace("'", '"')] == []
+    assert written.count(CHANGED) == 3
+
+
+# -- containers -------------------------------------------------------------------------------------------------------
+
+
+def played(hub: str, seconds: float, failed: int = 0) -> dict[str, Any]:
+    ready = {"p50": seconds / 2, "p95": seconds, "max": seconds}
+    return {"hub": hub, "round": 1, "wall_s": None if failed else seconds, "ready_s": ready, "failed": failed}
+
+
+def test_containers_are_compared_by_size_of_class() -> None:
+    names = [OURS, "DockerSpawner"]
+    singles = [played(OURS, 2.0), played("DockerSpawner", 6.0)]
+    classes = {
+        20: [played(OURS, 10.0), played("DockerSpawner", 30.0)],
+        50: [played(OURS, 20.0), played(names[1], 9.0, 4)],
+    }
+    parts = [{"create": 0.1, "program until ready": 1.0}, {"create": 0.3, "program until ready": 1.2}]
+    found = container.summary(names, singles, classes, [*parts, {"create": 0.2, "program until ready": 1.1}])
+    assert (found["ratio_single"], found["ratio_wall"], found["failed"]) == (3.0, {20: 3.0, 50: None}, 0)
+    assert found["parts"] == {"create": 0.2, "program until ready": 1.1}
+    assert [row["values"] for row in found["rows"] if "failed" in row["what"]] == [[0, 0], [0, 4]]
+    assert [0.2, None] in [row["values"] for row in found["rows"] if row["what"].startswith("ours, ")]
+
+
+def test_the_engines_time_is_read() -> None:
+    assert container.engine_time("1970-01-01T00:00:10.123456789Z") == pytest.approx(10.123456)
+    assert container.engine_time("1970-01-01T00:00:10Z") == 10

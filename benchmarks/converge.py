@@ -1,0 +1,51 @@
+"""Ours for deploy.py, as one command runs it: a process that brings machines to what is wanted, and ends.
+
+    converge.py plan|apply WANTED.json
+
+It imports all of the command line, for that is what `hubfleet plan` and `hubfleet up` pay as well. `apply` does what
+`up` does: it plans, and only where there is something to change takes the lock, notes a generation and carries it out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import hubfleet.cli.main  # noqa: F401 - an operator's command has it
+from hubfleet.machines import SSHMachine
+from hubfleet.plan import Desired, Generations, apply_plan, make_plan, plan_text
+from hubfleet.resources.registry import from_json
+
+
+def main() -> None:
+    """Plan or apply; prints the plan."""
+    verb, path = sys.argv[1:]
+    wanted = json.loads(Path(path).read_text())
+    machines = {
+        name: SSHMachine(name, f"root@{address}", wanted["options"]) for name, address in wanted["machines"].items()
+    }
+    for machine in machines.values():
+        machine.open()
+    resources = tuple(from_json(one) for one in wanted["resources"])
+    state = Path(wanted["state"])
+    first = next(iter(machines.values()))
+    generations = Generations(state, first.store)
+    desired = Desired("bench", state, dict.fromkeys(machines, resources))
+    try:
+        plan = make_plan(desired, machines, generations.known())
+        print(plan_text(plan, full=True))
+        if verb == "apply" and not plan.empty:
+            for folder in (state, state / "generations"):
+                first.store.make_directory(str(folder), 0o700)
+            with first.hold(str(state)):
+                number = generations.begin(plan)
+                apply_plan(plan, machines, lambda event: None)
+                generations.switch(number)
+    finally:
+        for machine in machines.values():
+            machine.close()
+
+
+if __name__ == "__main__":
+    main()
