@@ -20,7 +20,7 @@ compile() {
         --no-emit-index-url --no-emit-find-links ${UPGRADE:+--upgrade} "$@"
 }
 
-locks=(requirements/cli requirements/dev $env_dir/build $env_dir/hub $env_dir/user)
+locks=(requirements/cli requirements/dev $env_dir/build $env_dir/tools $env_dir/hub $env_dir/user)
 
 # First all together, so that the files agree; what is locked now is kept, unless UPGRADE=1.
 cat $(printf '%s.txt ' "${locks[@]}") 2>/dev/null | grep -E '^[a-z0-9.-]+==' | sed 's/ *\\$//' | sort -u >"$work/all.txt" || true
