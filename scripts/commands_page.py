@@ -55,7 +55,7 @@ def _name(parameter: Any) -> str:
         word = str(parameter.metavar)
         return word if parameter.required else f"[{word}]"
     value = "" if parameter.is_flag else f" {parameter.metavar}"
-    return ", ".join(parameter.opts) + value
+    return ", ".join([*parameter.opts, *parameter.secondary_opts]) + value
 
 
 def _meaning(parameter: Any) -> str:

@@ -61,18 +61,24 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert [_name(page) for page in PAGES if page not in reached] == []
 
 
-def test_the_page_of_files_says_what_is_made() -> None:
-    made = [item for item in _everything() if isinstance(item, (Directory, File))]
+@pytest.mark.parametrize(
+    ("name", "heading"), [("local", "## What `up` makes\n"), ("docker", "## What `up` makes with engine docker\n")]
+)
+def test_the_page_of_files_says_what_is_made(name: str, heading: str) -> None:
+    made = [item for item in _everything(name) if isinstance(item, (Directory, File))]
     text = (REPOSITORY / "docs/reference/files.md").read_text()
-    table = text.partition("## What `up` makes")[2].partition("\n## ")[0]
+    table = text.partition(heading)[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(/[^`]*)` \| (\S+):(\S+) \| (\d+) \|", table, re.MULTILINE)
-    accounts = {"hub": "hubfleet-physics101", "proxy": "hubproxy-physics101", "root": "root"}
+    accounts = {name: f"hub{name}-physics101" for name in ("proxy", "edge")}
+    accounts |= {"hub": "hubfleet-physics101", "root": "root"}
     told = {path: (accounts[owner], accounts[group], int(mode, 8)) for path, owner, group, mode in rows}
     assert told == {item.path: (item.owner, item.group, item.mode) for item in made}
 
 
-def _everything() -> tuple[Resource, ...]:
+def _everything(name: str) -> tuple[Resource, ...]:
     config = default_config("physics101")
+    if name == "docker":
+        config = config.model_copy(update={"engine": name, "https": "self-signed"})
     site = Site(
         layout=Layout("physics101", Path("/var/lib/hubfleet"), privileged=True),
         account="root",
@@ -88,4 +94,4 @@ def _everything() -> tuple[Resource, ...]:
         passwords={},
         requirements="",
     )
-    return engine("local").desired(config, site)
+    return engine(name).desired(config, site)
