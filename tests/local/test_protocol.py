@@ -112,6 +112,25 @@ def test_a_second_plan_is_empty(hub: RunningHub) -> None:
     assert hub.changes() == []
 
 
+def test_a_plan_names_the_setting_that_changed(hub: RunningHub) -> None:
+    before = hub.settings
+    try:
+        hub.write("servers: {stop_after_idle: 30m}\n")
+        text = hub.run("plan").stdout
+    finally:
+        hub.write(before)
+    assert "\n  servers.stop_after_idle: 2h -> 30m\n" in text
+    assert "launcher.json\n      the settings above; --full shows the lines of the file\n" in text
+
+
+def test_a_name_that_nobody_has_is_explained_as_such(hub: RunningHub) -> None:
+    hub.person("erna")
+    assert "note:" not in hub.run("explain", "erna").stdout
+    told = hub.run("explain", "ernaa").stdout
+    assert "ernaa is not named in hubfleet.yaml, and nobody has signed up so: did you mean `erna`?" in told
+    assert "servers.stop_after_idle" in told
+
+
 def test_a_notebook_is_executed_through_the_public_address(hub: RunningHub) -> None:
     nora = hub.person("nora")
     assert nora.start()[-1]["ready"]

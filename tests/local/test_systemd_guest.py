@@ -118,7 +118,7 @@ def test_the_kernel_went_on_through_all_of_it(seen: Seen) -> None:
 
 
 def test_down_removes_the_unit(seen: Seen) -> None:
-    assert "Stopped, with 1 running server" in seen["down"]["text"]
+    assert "is stopped, and so is the 1 server that ran on it" in seen["down"]["text"]
     assert (seen["down"]["ActiveState"], seen["down"]["UnitFileState"]) == ("inactive", "")
     assert not seen["down"]["unit_file"]
     assert not seen["down"]["server"]

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import pytest
 
 from hubfleet.config import default_config
-from hubfleet.engines.local.home import HOMES_MARKER
+from hubfleet.engines.homes import HOMES_MARKER
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.layout import Layout
 from hubfleet.unixhttp import Refused, request
