@@ -101,7 +101,8 @@ def carry_out(deployment: Deployment, plan: Plan) -> None:
 
     def tell(event: Event) -> None:
         nonlocal kept
-        if event.change.resource.kind in _DISTURBING and not kept:
+        here = event.machine == deployment.machine.name
+        if here and event.change.resource.kind in _DISTURBING and not kept:
             kept = True
             _keep_database(deployment)
         report(event)

@@ -1,14 +1,15 @@
-"""Carries out a plan: exactly the changes that were shown, in their order."""
+"""Carries out a plan: exactly the changes that were shown, on each machine in their order."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from hubfleet.errors import ApplyError, HubfleetError
+from hubfleet.errors import ApplyError, HubfleetError, UnreachableError
 from hubfleet.machines import Machine
 from hubfleet.plan.model import Plan
 from hubfleet.resources import Change
@@ -20,7 +21,7 @@ Status = Literal["start", "progress", "done", "already done"]
 class Event:
     """Something happened while a plan is carried out.
 
-    number, total: which step of how many, from 1.
+    number, total: which step of how many, from 1, in the order of the plan.
     status:        start; progress (`text` has a line for people); done; already done (it was as wanted).
     seconds:       since the step began.
     """
@@ -37,35 +38,103 @@ class Event:
 def apply_plan(plan: Plan, machines: Mapping[str, Machine], on_event: Callable[[Event], None]) -> None:
     """Carries out the plan's changes; each is looked at again before and after.
 
+    Machines work beside each other, each through its own changes in their order; none touches what people use
+    (`Resource.serves`) before all have done what comes before that. ``on_event`` is told one thing at a time, by
+    whichever thread works on the machine it is about.
+
     Hold the lock, and call `Generations.begin` before and `Generations.switch` after it. Raises ApplyError
-    at the first step that fails or whose resource changed since the plan; its `state` says what was done
-    and what was not. Running the command again carries on from there.
+    at the first step that fails or whose resource changed since the plan (UnreachableError where a machine was lost);
+    its `state` says what was done and what was not. The steps that other machines are at are brought to their end, no
+    more are begun. Running the command again carries on from there.
     """
-    for number, (name, change) in enumerate(plan.changes, start=1):
-        tell = partial(_tell, on_event, Event(number, len(plan.changes), name, change, "start"), time.monotonic())
-        tell("start")
-        try:
-            acted = machines[name].apply(change, partial(tell, "progress"))
-        except (HubfleetError, OSError) as error:
-            raise _failure(number, plan, error) from error
-        tell("done" if acted else "already done")
-
-
-def _tell(on_event: Callable[[Event], None], begun: Event, started: float, status: Status, text: str = "") -> None:
-    on_event(replace(begun, status=status, text=text, seconds=time.monotonic() - started))
-
-
-def _failure(number: int, plan: Plan, error: HubfleetError | OSError) -> ApplyError:
-    machine, change = plan.changes[number - 1]
-    if isinstance(error, HubfleetError):
-        cause, state, remedy = error.what, error.state, error.remedy
+    work = _Work(plan, machines, on_event)
+    if len(work.steps) == 1:
+        (alone,) = work.steps
+        work.do(alone)
     else:
-        cause, state, remedy = ": ".join(filter(None, [error.filename, error.strerror or str(error)])), None, None
-    total = len(plan.changes)
-    counts = f"{number - 1} of {total} steps are done and stay; {total - number} were not begun"
-    return ApplyError(
-        f"{change.action} {change.resource.title} failed: {cause}",
-        where=f"{machine}, step {number}",
-        state=f"{state}. {counts}" if state else counts,
-        remedy=remedy or "correct that, then hubfleet up again; it carries on from here",
-    )
+        # Daemons: whoever presses Ctrl-C waits for no machine.
+        threads = [threading.Thread(target=work.do, args=(name,), daemon=True) for name in work.steps]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            work.stop()
+            raise
+    work.end()
+
+
+class _Work:
+    """One plan on its way. ``steps``: number and change, by machine."""
+
+    def __init__(self, plan: Plan, machines: Mapping[str, Machine], on_event: Callable[[Event], None]) -> None:
+        self.steps: dict[str, list[tuple[int, Change]]] = {}
+        for number, (name, change) in enumerate(plan.changes, start=1):
+            self.steps.setdefault(name, []).append((number, change))
+        self._machines, self._on_event, self._total = machines, on_event, len(plan.changes)
+        self._ready = threading.Barrier(max(1, len(self.steps)))
+        self._telling = threading.Lock()
+        self._begun = self._done = 0
+        self._failures: list[tuple[int, str, Change, BaseException]] = []
+
+    def do(self, name: str) -> None:
+        """All of one machine, or as far as nothing fails anywhere."""
+        steps = self.steps[name]
+        prepared = next((place for place, (_, change) in enumerate(steps) if change.resource.serves), len(steps))
+        if self._all(name, steps[:prepared]):
+            try:
+                self._ready.wait()
+            except threading.BrokenBarrierError:  # another machine has failed, and says why
+                return
+            self._all(name, steps[prepared:])
+
+    def _all(self, name: str, steps: Sequence[tuple[int, Change]]) -> bool:
+        for number, change in steps:
+            if self._ready.broken:
+                return False
+            tell = partial(self._tell, Event(number, self._total, name, change, "start"), time.monotonic())
+            try:
+                tell("start")
+                acted = self._machines[name].apply(change, partial(tell, "progress"))
+                tell("done" if acted else "already done")
+            except BaseException as error:  # noqa: BLE001 - `end` raises it, in the thread that asked for the work
+                self._failures.append((number, name, change, error))
+                self.stop()
+                return False
+        return True
+
+    def stop(self) -> None:
+        """Begin no more steps."""
+        self._ready.abort()
+
+    def _tell(self, begun: Event, started: float, status: Status, text: str = "") -> None:
+        with self._telling:
+            self._begun += status == "start"
+            self._done += status in ("done", "already done")
+            self._on_event(replace(begun, status=status, text=text, seconds=time.monotonic() - started))
+
+    def end(self) -> None:
+        """Raises what went wrong first."""
+        if not self._failures:
+            return
+        number, name, change, error = self._failures[0]
+        if not isinstance(error, (HubfleetError, OSError)):
+            raise error
+        if isinstance(error, HubfleetError):
+            cause, state, remedy = error.what, error.state, error.remedy
+        else:
+            cause, state, remedy = ": ".join(filter(None, [error.filename, error.strerror or str(error)])), None, None
+        others = [f"{other}: {_words(failed)}" for _, other, _, failed in self._failures[1:]]
+        counts = f"{self._done} of {self._total} steps are done and stay; {self._total - self._begun} were not begun"
+        kind = UnreachableError if isinstance(error, UnreachableError) else ApplyError
+        raise kind(
+            f"{change.action} {change.resource.title} failed: {cause}",
+            where=f"{name}, step {number}",
+            state=". ".join(filter(None, [state, *others, counts])),
+            remedy=remedy or "correct that, then hubfleet up again; it carries on from here",
+        ) from error
+
+
+def _words(error: BaseException) -> str:
+    return error.what if isinstance(error, HubfleetError) else str(error)

@@ -50,6 +50,11 @@ class Resource:
         """`kind key`, for people."""
         return f"{self.kind} {self.key}"
 
+    @property
+    def serves(self) -> bool:
+        """Whether people's pages depend on it: it is not touched before all machines are prepared."""
+        return False
+
     def diff(self, observed: Observed | None) -> Change | None:
         """The change that leads from `observed` to this, or None. Pure.
 

@@ -89,6 +89,10 @@ class Container(Resource):
         """Whatever a container does meanwhile, the change leads to the wanted one: no plan goes stale."""
         return None
 
+    @property
+    def serves(self) -> bool:
+        return True
+
     def diff(self, observed: Observed | None) -> Change | None:
         """Raises CheckError if somebody else's container has the name."""
         if observed is None or observed == STOPPED:

@@ -31,6 +31,10 @@ class Database(Resource):
     container: str
     mark: int
 
+    @property
+    def serves(self) -> bool:
+        return True
+
     def diff(self, observed: Observed | None) -> Change | None:
         """Raises CheckError if the copy is gone."""
         if observed is None or observed["mark"] != self.mark:

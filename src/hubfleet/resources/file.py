@@ -38,6 +38,10 @@ class File(Resource):
         """Digest of the content, in hexadecimal."""
         return hashlib.sha256(self.content.encode()).hexdigest()
 
+    @property
+    def serves(self) -> bool:
+        return self.returns
+
     def redacted(self) -> File:
         return replace(self, content=f"sha256:{self.sha256}") if self.secret else self
 

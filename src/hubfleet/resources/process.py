@@ -60,6 +60,10 @@ class Process(Resource):
         """Whatever a process does meanwhile, the change leads to the wanted one: no plan goes stale."""
         return None
 
+    @property
+    def serves(self) -> bool:
+        return True
+
     def diff(self, observed: Observed | None) -> Change | None:
         if observed is None:
             return Change(self, "start", ("not running",))

@@ -1,0 +1,110 @@
+"""Several machines are worked on beside each other, and none touches what serves before all are prepared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hubfleet.agent import Progress
+from hubfleet.errors import ApplyError, UnreachableError
+from hubfleet.machines import LocalMachine
+from hubfleet.plan import Desired, Event, Manifest, apply_plan, make_plan
+from hubfleet.resources import Change, File, Resource
+
+SOON_S = 10.0
+
+
+@dataclass(frozen=True)
+class Watched(LocalMachine):
+    """This machine under another name; ``before`` is called with the path of what is about to be changed."""
+
+    before: Callable[[str], None] = lambda path: None
+
+    def apply(self, change: Change, progress: Progress) -> bool:
+        self.before(Path(change.resource.key).name)
+        return super().apply(change, progress)
+
+
+def carry_out(tmp_path: Path, wanted: dict[str, tuple[Resource, ...]], before: Callable[[str], None]) -> list[Event]:
+    machines = {name: Watched(name, before=before) for name in wanted}
+    events: list[Event] = []
+    plan = make_plan(Desired("demo", tmp_path / "state", wanted), machines, Manifest())
+    apply_plan(plan, machines, events.append)
+    return events
+
+
+def test_machines_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Each step begins only when the other machine's has begun too."""
+    together = threading.Barrier(2, timeout=SOON_S)
+    wanted: dict[str, tuple[Resource, ...]] = {
+        name: tuple(File(str(tmp_path / f"{name}{number}"), "text\n") for number in range(3)) for name in ("a", "b")
+    }
+    events = carry_out(tmp_path, wanted, lambda path: together.wait() and None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    for name in wanted:
+        numbers = [event.number for event in events if event.machine == name and event.status == "start"]
+        assert numbers == sorted(numbers)
+        assert len(numbers) == 3
+    assert {event.total for event in events} == {6}
+
+
+def test_nothing_that_serves_is_touched_before_all_are_prepared(tmp_path: Path) -> None:
+    order: list[str] = []
+    go = threading.Event()
+
+    def before(path: str) -> None:
+        if path == "slow":
+            go.wait(SOON_S)
+        order.append(path)
+        if path == "quick":
+            go.set()
+
+    serving = {name: File(str(tmp_path / f"{name}-serves"), "text\n", returns=True) for name in ("a", "b")}
+    wanted = {
+        "a": (File(str(tmp_path / "quick"), ""), serving["a"]),
+        "b": (File(str(tmp_path / "slow"), ""), serving["b"]),
+    }
+    carry_out(tmp_path, wanted, before)
+    assert order[:2] == ["quick", "slow"]
+    assert sorted(order[2:]) == ["a-serves", "b-serves"]
+
+
+def test_where_one_fails_the_others_keep_what_serves(tmp_path: Path) -> None:
+    prepared = threading.Event()
+
+    def before(path: str) -> None:
+        if path == "fails":
+            assert prepared.wait(SOON_S)
+        if path == "prepared":
+            prepared.set()
+
+    wanted: dict[str, tuple[Resource, ...]] = {
+        "a": (File(str(tmp_path / "missing" / "fails"), ""),),
+        "b": (File(str(tmp_path / "prepared"), ""), File(str(tmp_path / "serves"), "", returns=True)),
+    }
+    with pytest.raises(ApplyError) as caught:
+        carry_out(tmp_path, wanted, before)
+    assert str(caught.value).startswith(f"a, step 1: create file {tmp_path}/missing/fails failed: ")
+    assert "of 3 steps are done and stay; 1 were not begun" in str(caught.value)
+    assert not (tmp_path / "serves").exists()
+
+
+def test_a_machine_that_is_lost_is_told_apart_from_a_step_that_fails(tmp_path: Path) -> None:
+    def before(path: str) -> None:
+        raise UnreachableError("the connection was lost", where="a", remedy="the same command again")
+
+    with pytest.raises(UnreachableError, match="the connection was lost"):
+        carry_out(tmp_path, {"a": (File(str(tmp_path / "file"), ""),)}, before)
+
+
+def test_what_is_no_failure_of_a_step_comes_through_from_any_machine(tmp_path: Path) -> None:
+    def before(path: str) -> None:
+        raise ZeroDivisionError(path)
+
+    wanted: dict[str, tuple[Resource, ...]] = {name: (File(str(tmp_path / name), ""),) for name in ("a", "b")}
+    with pytest.raises(ZeroDivisionError):
+        carry_out(tmp_path, wanted, before)
