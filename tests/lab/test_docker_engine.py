@@ -165,7 +165,7 @@ def package_archive() -> str:
     files = [*Path("/etc/apt").glob("sources.list.d/*"), Path("/etc/apt/sources.list")]
     sources = "".join(file.read_text() for file in files if file.is_file())
     uncommented = re.sub("^#.*$", "", sources, flags=re.MULTILINE)
-    return re.findall(r"https?://([^/\s]+)/", uncommented)[0]
+    return re.findall(r"http://([^/\s]+)/debian\b", uncommented)[0]
 
 
 def reached(machine: Machine, *targets: tuple[str, int]) -> list[tuple[str, int]]:

@@ -98,7 +98,7 @@ class Cell:
         await_that("the end of the cell reaches the client", lambda: not self._reader.is_alive(), 60)
         count = self.noted()
         printed = [*map(str, range(1, count + 1)), "finished"]
-        lost = sorted(set(printed) - set(self.seen), key=int)
+        lost = set(printed) - set(self.seen)
         # What a dying proxy had taken from the server and not yet passed on is gone from the page, not from the kernel.
         assert len(lost) <= IN_FLIGHT * self.reconnects
         assert self.seen == [line for line in printed if line not in lost]

@@ -234,7 +234,10 @@ class Kernel:
 
     def receive(self) -> dict[str, Any]:
         """The next message, whatever it is."""
-        message: dict[str, Any] = json.loads((self._socket or self.connect()).recv())
+        text = (self._socket or self.connect()).recv()
+        if not text:
+            raise websocket.WebSocketConnectionClosedException("the other side said goodbye")
+        message: dict[str, Any] = json.loads(text)
         return message
 
     def run(self, code: str) -> str:
