@@ -16,6 +16,7 @@ from hubfleet.plan import Desired, Event, Manifest, apply_plan, make_plan
 from hubfleet.resources import Change, File, Resource
 
 SOON_S = 10.0
+LONG_ENOUGH_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,33 +55,33 @@ def test_machines_do_not_wait_for_each_other(tmp_path: Path) -> None:
 
 def test_nothing_that_serves_is_touched_before_all_are_prepared(tmp_path: Path) -> None:
     order: list[str] = []
-    go = threading.Event()
+    quick = threading.Event()
 
     def before(path: str) -> None:
-        if path == "slow":
-            go.wait(SOON_S)
+        if path.startswith("slow"):
+            assert quick.wait(SOON_S)
         order.append(path)
         if path == "quick":
-            go.set()
+            quick.set()
 
-    serving = {name: File(str(tmp_path / f"{name}-serves"), "text\n", returns=True) for name in ("a", "b")}
-    wanted = {
-        "a": (File(str(tmp_path / "quick"), ""), serving["a"]),
-        "b": (File(str(tmp_path / "slow"), ""), serving["b"]),
+    slow = [f"slow{number}" for number in range(50)]
+    wanted: dict[str, tuple[Resource, ...]] = {
+        "a": tuple(File(str(tmp_path / name), "", returns=name == "a-serves") for name in ("quick", "a-serves")),
+        "b": tuple(File(str(tmp_path / name), "", returns=name == "b-serves") for name in (*slow, "b-serves")),
     }
     carry_out(tmp_path, wanted, before)
-    assert order[:2] == ["quick", "slow"]
-    assert sorted(order[2:]) == ["a-serves", "b-serves"]
+    assert order[:51] == ["quick", *slow]
+    assert sorted(order[51:]) == ["a-serves", "b-serves"]
 
 
 def test_where_one_fails_the_others_keep_what_serves(tmp_path: Path) -> None:
-    prepared = threading.Event()
+    served = threading.Event()
 
     def before(path: str) -> None:
         if path == "fails":
-            assert prepared.wait(SOON_S)
-        if path == "prepared":
-            prepared.set()
+            served.wait(LONG_ENOUGH_S)  # for the other machine to come that far, if nothing held it back
+        if path == "serves":
+            served.set()
 
     wanted: dict[str, tuple[Resource, ...]] = {
         "a": (File(str(tmp_path / "missing" / "fails"), ""),),
@@ -89,8 +90,9 @@ def test_where_one_fails_the_others_keep_what_serves(tmp_path: Path) -> None:
     with pytest.raises(ApplyError) as caught:
         carry_out(tmp_path, wanted, before)
     assert str(caught.value).startswith(f"a, step 1: create file {tmp_path}/missing/fails failed: ")
-    assert "of 3 steps are done and stay; 1 were not begun" in str(caught.value)
-    assert not (tmp_path / "serves").exists()
+    assert "1 of 3 steps are done and stay; 1 were not begun" in str(caught.value)
+    assert (tmp_path / "prepared").exists()
+    assert not served.is_set()
 
 
 def test_a_machine_that_is_lost_is_told_apart_from_a_step_that_fails(tmp_path: Path) -> None:
