@@ -10,6 +10,7 @@ find that nothing has to change. Every command is a new process with new connect
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import json
 import os
@@ -25,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import hubfleet
 from controllers import (
     ACCOUNTS,
     ANSIBLE,
@@ -42,7 +44,6 @@ from controllers import (
     Wanted,
     wanted,
 )
-from hubfleet import __version__
 from installed import environment, versions
 from measure import machine, wait_until_idle
 
@@ -94,8 +95,10 @@ def _options() -> argparse.Namespace:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All numbers of machines, one after the other."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or else the machines would stay
+    # As installing does, and as the others have it; where Python is told to write no bytecode, nothing else would.
+    compileall.compile_dir(Path(hubfleet.__file__).parent, quiet=1)
     about = {"began": time.strftime("%Y-%m-%d %H:%M:%S"), "machine": machine()}
-    known = {"hubfleet": __version__, "python": sys.version.split()[0]}
+    known = {"hubfleet": hubfleet.__version__, "python": sys.version.split()[0]}
     ours: list[Controller] = [Ours()]
     others: list[Controller] = []
     if not options.ours:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from hubfleet.config import Config
 from hubfleet.engines import engine
 from hubfleet.engines.base import Site
@@ -112,6 +110,8 @@ def _taken(config: Config, own: frozenset[int], own_port: int | None, error: OSE
 
 def _holder(port: int) -> tuple[str, int | None]:
     """Name and id of the process that listens on a port; no id when this account may not know."""
+    import psutil  # only here: it takes its time to be imported
+
     try:
         for connection in psutil.net_connections("tcp"):
             listening = connection.status == psutil.CONN_LISTEN and connection.pid
@@ -139,7 +139,7 @@ def _existing(path: Path) -> Path:
 
 
 def _memory(config: Config) -> Iterator[Finding]:
-    total = psutil.virtual_memory().total
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     text = f"{total / 1024**3:.1f} GB memory"
     limit = config.servers.memory.limit
     if limit:

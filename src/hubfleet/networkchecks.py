@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
-from hubfleet.certificates import check_pair
 from hubfleet.checks import Finding, Level
 from hubfleet.config import Config
 from hubfleet.config.https import PUBLIC_AUTHORITY, Https, Kind
@@ -127,6 +126,9 @@ def certificate(config: Config, now: datetime | None = None) -> Iterator[Finding
     given = config.https
     if not isinstance(given, Https) or not (given.certificate and given.key and config.domain):
         return
+    # Only here: what reads certificates takes its time to be imported.
+    from hubfleet.certificates import check_pair
+
     now = now or datetime.now(timezone.utc)
     try:
         found = check_pair(given.certificate, given.key, config.domain, now=now, where=config.where("https"))

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from hubfleet.cli.parts import Part
-from hubfleet.cli.supervised import launcher_words
+from hubfleet.cli.parts import Part, launcher_words
 from hubfleet.layout import Layout
 from hubfleet.machines import Machine
 from hubfleet.unixhttp import Refused

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import hubfleet
-from hubfleet.certificates import Certificate, read_certificate
 from hubfleet.checks import Finding, run_checks
 from hubfleet.cli.contained import ContainedParts
 from hubfleet.cli.parts import Parts
-from hubfleet.cli.supervised import SupervisedParts
 from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
 from hubfleet.config.document import read_document
 from hubfleet.config.load import NAMES
@@ -33,6 +32,9 @@ from hubfleet.plan import Desired, Generations, Plan, make_plan
 from hubfleet.resources import File
 from hubfleet.resources.environment import tree_digest
 from hubfleet.supervisor.spec import SupervisorStatus
+
+if TYPE_CHECKING:
+    from hubfleet.certificates import Certificate
 
 SYSTEMD = Path("/run/systemd/system")
 
@@ -102,6 +104,9 @@ class Deployment:
         containers = self.engine.containers(self.config.hub)
         if containers:
             return ContainedParts(self.machine, self.layout, containers)
+        # Only here: it brings what the launcher's own code needs, which makes every other command slower.
+        from hubfleet.cli.supervised import SupervisedParts
+
         return SupervisedParts(self.layout, self.engine, self.supervision)
 
     def entrance_problems(self) -> list[str]:
@@ -117,6 +122,9 @@ class Deployment:
         """The certificate that people are shown; None without HTTPS. Raises OSError if there is none to be seen."""
         if self.config.https_kind == "off" or not self.engine.containers(self.config.hub):
             return None
+        # Only here: what reads certificates takes its time to be imported.
+        from hubfleet.certificates import read_certificate
+
         address, port = self.engine.entrance(self.config)
         near = {"0.0.0.0": "127.0.0.1"}.get(address, address)
         return read_certificate(self.machine.certificate(near, port, urlsplit(self.url).hostname or "").encode())
@@ -215,10 +223,12 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
 
 
 def _machine(config: Config) -> Machine:
-    """The hub's machine: the one of the configuration, or else this one."""
+    """The hub's machine: the one of the configuration, or else this one. The way to it is being opened."""
+    machine: Machine = LocalMachine("this machine")
     for name, settings in config.machines.items():
-        return SSHMachine(name, settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ())
-    return LocalMachine("this machine")
+        machine = SSHMachine(name, settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ())
+    machine.open()
+    return machine
 
 
 def _chosen_port(layout: Layout, machine: Machine, file_port: int) -> int:

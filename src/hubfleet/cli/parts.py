@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,3 +38,8 @@ class Parts(Protocol):
 
     def log(self, what: str, lines: int, follow: bool) -> Iterator[str] | None:
         """The last lines of a part's log, or of a server's by its id; to follow, what comes then. None: no such log."""
+
+
+def launcher_words(log: Iterable[str], server: str) -> list[str]:
+    """Of the launcher's log, what it says of this server."""
+    return [line for line in log if f" {server}: " in line]

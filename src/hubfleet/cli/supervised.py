@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hubfleet.cli.parts import Part
+from hubfleet.cli.parts import Part, launcher_words
 from hubfleet.config import Config
 from hubfleet.engines.base import Engine, Supervision
 from hubfleet.errors import ApplyError
@@ -116,11 +116,6 @@ class SupervisedParts:
         if not path.exists() and not told:
             return None
         return _lines(path, told, lines, follow)
-
-
-def launcher_words(log: Iterable[str], server: str) -> list[str]:
-    """Of the launcher's log, what it says of this server."""
-    return [line for line in log if f" {server}: " in line]
 
 
 def _lines(path: Path, told: list[str], lines: int, follow: bool) -> Iterator[str]:
