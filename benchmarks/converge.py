@@ -2,8 +2,9 @@
 
     converge.py plan|apply WANTED.json
 
-It imports all of the command line, for that is what `hubfleet plan` and `hubfleet up` pay as well. `apply` does what
-`up` does: it plans, and only where there is something to change takes the lock, notes a generation and carries it out.
+It begins to connect and then imports all of the command line, for that is what `hubfleet plan` and `hubfleet up` do
+for a configuration that they know. `apply` does what `up` does: it plans, and only where there is something to change
+takes the lock, notes a generation and carries it out.
 """
 
 from __future__ import annotations
@@ -11,17 +12,27 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-import hubfleet.cli.main  # noqa: F401 - an operator's command has it
-from hubfleet.machines import SSHMachine
-from hubfleet.plan import Desired, Generations, apply_plan, make_plan, plan_text
-from hubfleet.resources.registry import from_json
+from hubfleet.sshcommand import begin
 
 
 def main() -> None:
     """Plan or apply; prints the plan."""
     verb, path = sys.argv[1:]
     wanted = json.loads(Path(path).read_text())
+    for address in wanted["machines"].values():
+        begin(f"root@{address}", wanted["options"])
+    converge(verb, wanted)
+
+
+def converge(verb: str, wanted: dict[str, Any]) -> None:
+    """With connections that are being made."""
+    import hubfleet.cli.main  # noqa: F401 - an operator's command has it
+    from hubfleet.machines import SSHMachine
+    from hubfleet.plan import Desired, Generations, apply_plan, make_plan, plan_text
+    from hubfleet.resources.registry import from_json
+
     machines = {
         name: SSHMachine(name, f"root@{address}", wanted["options"]) for name, address in wanted["machines"].items()
     }

@@ -27,9 +27,10 @@ class Done:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This environment, with the state in the folder, and nothing that chooses colours or widths."""
+    """This environment, with state and cache in the folder, and nothing that chooses colours or widths."""
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**kept, "HUBFLEET_STATE_DIR": str(folder / "state"), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    own = {"HUBFLEET_STATE_DIR": str(folder / "state"), "XDG_CACHE_HOME": str(folder / ".cache")}
+    return {**kept, **own, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
 def run(folder: Path, *arguments: str) -> Done:

@@ -1,5 +1,5 @@
 """`python -m hubfleet` is the command `hubfleet`."""
 
-from hubfleet.cli.main import run
+from hubfleet.cli import run
 
 run()

@@ -21,7 +21,7 @@ import pytest
 from sshd import Reach, Server
 
 import needs
-from hubfleet import parcel
+from hubfleet import parcel, sshcommand
 from hubfleet.agent import hold, serve
 from hubfleet.errors import ApplyError, CheckError, LockedError, UnreachableError
 from hubfleet.machines import LocalMachine, Machine, ssh
@@ -255,7 +255,7 @@ def test_an_operator_of_whom_nothing_is_heard_leaves_no_lock(
     kept = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: source.encode() if path.name == "serve.py" else kept(path))
     impatient = parcel.parcel.__wrapped__()
-    monkeypatch.setattr(ssh, "parcel", lambda: impatient)
+    monkeypatch.setattr(sshcommand, "parcel", lambda: impatient)
     machine = reach()  # whose own signs of life are a quarter of the usual limit apart
     with machine.hold(str(tmp_path)):
         soon(lambda: free(tmp_path))

@@ -29,7 +29,7 @@ def test_the_package_has_every_file_of_the_source(tmp_path: Path) -> None:
     packed = {name for name in zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist() if "dist-info" not in name}
     files = [path for path in (REPOSITORY / "src" / "hubfleet").rglob("*") if path.is_file()]
     assert packed == {str(path.relative_to(REPOSITORY / "src")) for path in files if "__pycache__" not in path.parts}
-    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hubfleet.cli.main import run; run()"
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hubfleet.cli import run; run()"
     wheel = next(tmp_path.glob("*.whl"))
     assert subprocess.run([sys.executable, "-c", program, wheel, "--version"], cwd=tmp_path).returncode == 0
 

@@ -21,7 +21,7 @@ from hubfleet.cli.contained import ContainedParts
 from hubfleet.cli.parts import Parts
 from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
 from hubfleet.config.document import read_document
-from hubfleet.config.load import NAMES
+from hubfleet.config.machines import MachineSettings
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
 from hubfleet.errors import CheckError
@@ -31,6 +31,7 @@ from hubfleet.machines import LocalMachine, Machine, SSHMachine
 from hubfleet.plan import Desired, Generations, Plan, make_plan
 from hubfleet.resources import File
 from hubfleet.resources.environment import tree_digest
+from hubfleet.sshcommand import CONFIGURATIONS, Way, remember
 from hubfleet.supervisor.spec import SupervisorStatus
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Deployment:
     @property
     def file_path(self) -> str:
         """The configuration file, or where it would be."""
-        return str((self.file or Path(NAMES[0])).resolve())
+        return str((self.file or Path(CONFIGURATIONS[0])).resolve())
 
     @property
     def generations(self) -> Generations:
@@ -205,14 +206,16 @@ class Deployment:
 
 def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
     """Read configuration, secrets and the traces of earlier runs; changes nothing."""
-    file = options.config or next((Path(name) for name in NAMES if Path(name).exists()), None)
+    file = options.config or next((Path(name) for name in CONFIGURATIONS if Path(name).exists()), None)
     config = load(options.config, options.hub) if file or options.hub else default_config()
     machine, layout = _machine(config), engine(config.engine).layout(config)
+    if file is not None:
+        remember(file, options.hub, [_way(settings) for settings in config.machines.values()])
     file_port = config.listen.port
     listen = config.listen.model_copy(update={"port": port or _chosen_port(layout, machine, file_port)})
     config = config.model_copy(update={"listen": listen})
     several = file is not None and "hubs" in read_document(file).data
-    secrets = Secrets.beside(file or Path(NAMES[0]), config.hub if several else None)
+    secrets = Secrets.beside(file or Path(CONFIGURATIONS[0]), config.hub if several else None)
     names = [f"admin_password.{name}" for name in config.login.admins]
     names += ["class_password"] if config.login.password else []
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
@@ -226,9 +229,13 @@ def _machine(config: Config) -> Machine:
     """The hub's machine: the one of the configuration, or else this one. The way to it is being opened."""
     machine: Machine = LocalMachine("this machine")
     for name, settings in config.machines.items():
-        machine = SSHMachine(name, settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ())
+        machine = SSHMachine(name, *_way(settings))
     machine.open()
     return machine
+
+
+def _way(settings: MachineSettings) -> Way:
+    return settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ()
 
 
 def _chosen_port(layout: Layout, machine: Machine, file_port: int) -> int:

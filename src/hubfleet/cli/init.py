@@ -10,8 +10,8 @@ import typer
 from hubfleet.cli.console import as_typed, say
 from hubfleet.config import starter_text, valid_hub
 from hubfleet.config.default import DEFAULT_NAME
-from hubfleet.config.load import NAMES
 from hubfleet.errors import ConfigError
+from hubfleet.sshcommand import CONFIGURATIONS
 
 
 def init(
@@ -22,8 +22,8 @@ def init(
 
     Example: hubfleet init --name physics101
     """
-    path = context.obj.config or Path(NAMES[0])
-    for present in [path] if context.obj.config else [Path(name) for name in NAMES]:
+    path = context.obj.config or Path(CONFIGURATIONS[0])
+    for present in [path] if context.obj.config else [Path(name) for name in CONFIGURATIONS]:
         if present.exists():
             raise ConfigError(f"{present} is already there", state="It was left as it is", remedy="hubfleet check")
     path.write_text(starter_text(valid_hub(hub)))

@@ -19,11 +19,11 @@ from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stopped_words
 from hubfleet.cli.talk import hear, people
 from hubfleet.config import starter_text
-from hubfleet.config.load import NAMES
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.plan import Event, Line, Plan, apply_plan, plan_lines, summary
 from hubfleet.plan.generations import DATABASE
 from hubfleet.resources import Database
+from hubfleet.sshcommand import CONFIGURATIONS
 
 _DISTURBING = {"container", "process"}
 """Kinds of resources after whose change another hub may have the database."""
@@ -83,7 +83,7 @@ def _make_state(deployment: Deployment) -> None:
 def _write_files(deployment: Deployment, yes: bool) -> None:
     """Before the first change: new passwords, and a file for a hub that has none."""
     if deployment.file is None:
-        path = Path(NAMES[0])
+        path = Path(CONFIGURATIONS[0])
         if yes or ask(f"Write this hub's settings to {path}, so that you can change them?"):
             path.write_text(starter_text(deployment.config.hub))
             say(f"Wrote {path}.")

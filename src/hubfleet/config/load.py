@@ -15,8 +15,7 @@ from hubfleet.config.models import Config
 from hubfleet.config.problems import problem, translate
 from hubfleet.config.secrets import Secrets
 from hubfleet.errors import ConfigError
-
-NAMES = ("hubfleet.yaml", "hubfleet.yml")
+from hubfleet.sshcommand import CONFIGURATIONS
 
 
 def load(path: Path | None, hub: str | None = None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -37,11 +36,11 @@ def load(path: Path | None, hub: str | None = None, environ: Mapping[str, str] =
 
 
 def _find() -> Path:
-    present = [Path(name) for name in NAMES if Path(name).exists()]
+    present = [Path(name) for name in CONFIGURATIONS if Path(name).exists()]
     if len(present) > 1:
-        raise ConfigError(f"both {' and '.join(NAMES)} are here", remedy="remove one of them")
+        raise ConfigError(f"both {' and '.join(CONFIGURATIONS)} are here", remedy="remove one of them")
     if not present:
-        raise ConfigError(f"{NAMES[0]} not found in {Path.cwd()}", remedy="run `hubfleet init`")
+        raise ConfigError(f"{CONFIGURATIONS[0]} not found in {Path.cwd()}", remedy="run `hubfleet init`")
     return present[0]
 
 

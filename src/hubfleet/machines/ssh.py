@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,46 +17,13 @@ from typing import IO, Any, cast
 from hubfleet.agent import Holder, Progress, Said, Store
 from hubfleet.agent.serve import GREETING, REFUSED, SILENCE_S, SYSTEM
 from hubfleet.errors import HubfleetError, UnreachableError
-from hubfleet.parcel import parcel
 from hubfleet.resources import Change, Observed, Resource
+from hubfleet.sshcommand import OLDEST_PYTHON, start
+from hubfleet.sshcommand import REFUSED as NO_AGENT
 from hubfleet.unixhttp import Refused
 
-OPTIONS = {
-    "BatchMode": "yes",  # several machines at once cannot ask for a password each
-    "StrictHostKeyChecking": "yes",
-    "ConnectTimeout": "10",
-    "ServerAliveInterval": "15",
-    "ServerAliveCountMax": "3",
-}
-OLDEST_PYTHON = (3, 9)
 _PREFACE_LIMIT = 65536
-_REFUSED = 77  # exit code of the first lines when they find that the agent cannot run
 _END_LIMIT_S = 10.0
-_PACKING = threading.Lock()
-"""Of several machines that are reached at once, one has the agent packed, and the others take the same."""
-
-# In the words of any shell. Its last argument is the program below; neither holds anything of the deployment.
-_BEGIN = """
-p=$(command -v python3) || { echo "hubfleet: no python3"; exit 77; }
-[ "$(id -u)" = 0 ] && exec "$p" -I -c "$0"
-command -v sudo >/dev/null || { echo "hubfleet: no sudo"; exit 77; }
-sudo -n true 2>/dev/null || { echo "hubfleet: sudo asks"; exit 77; }
-exec sudo -n "$p" -I -c "$0"
-"""
-# In the words of any Python 3: an old one must be able to say that it is.
-_TAKE = f"""
-import sys
-if sys.version_info < {OLDEST_PYTHON}:
-    print("hubfleet: python %d.%d" % sys.version_info[:2])
-    sys.exit(77)
-import os
-size = int(sys.stdin.buffer.readline())
-file = os.memfd_create("hubfleet")
-os.write(file, sys.stdin.buffer.read(size))
-sys.path.insert(0, "/proc/self/fd/%d" % file)
-from hubfleet.agent.serve import main
-main()
-"""
 
 
 class SSHMachine:
@@ -214,16 +179,8 @@ class _Connection:
 
     def __init__(self, name: str, destination: str, options: Sequence[str]) -> None:
         self._name = name
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the connection is
-        given = [word for item in OPTIONS.items() for word in ("-o", "=".join(item))]
-        remote = f"exec sh -c {shlex.quote(_BEGIN)} {shlex.quote(_TAKE)}"
-        self._ssh = subprocess.Popen(
-            ["ssh", "-T", *given, *options, "--", destination, remote],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,  # Ctrl-C is for us to answer; the agent ends with its input
-        )
+        started = start(destination, options)
+        self._ssh, self._errors = started.process, started.errors
         self._closed = threading.Event()
         self._writing = threading.Lock()
         self._begin()
@@ -240,9 +197,6 @@ class _Connection:
         return self._ssh.stdout
 
     def _begin(self) -> None:
-        with _PACKING:
-            agent = parcel()
-        self._send(str(len(agent)).encode() + b"\n" + agent)
         preface = b""
         for line in self._output:
             if line.endswith(GREETING):
@@ -314,7 +268,7 @@ class _Connection:
 def _reason(code: int, said: str, refused: str, preface: str) -> tuple[str, str]:
     """Why the agent did not answer, and what to do. ``said``: by ssh; ``refused``: by the first lines there."""
     needed = ".".join(map(str, OLDEST_PYTHON))
-    if code == _REFUSED and refused:
+    if code == NO_AGENT and refused:
         return {
             "no python3": ("it has no python3", f"install Python {needed} or newer there (apt install python3)"),
             "no sudo": ("the account there is not root, and there is no sudo", "name root, or install sudo there"),

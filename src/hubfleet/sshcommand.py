@@ -1,0 +1,172 @@
+"""How `ssh` is asked for the agent on a machine, and a connection that is begun before anybody needs it.
+
+To connect takes as long as to import the rest of this program. So a command remembers where it went for its
+configuration file, and the next one for the same file, unchanged, begins to connect with its first lines, see
+`begin_ahead`. Standard library only, and little of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hubfleet.parcel import parcel
+
+Way = tuple[str, Sequence[str]]
+"""A destination as `ssh` takes it, and options for `ssh`."""
+
+CONFIGURATIONS = ("hubfleet.yaml", "hubfleet.yml")
+"""What the configuration file is called where nobody says."""
+OPTIONS = {
+    "BatchMode": "yes",  # several machines at once cannot ask for a password each
+    "StrictHostKeyChecking": "yes",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "3",
+}
+OLDEST_PYTHON = (3, 9)
+REFUSED = 77
+"""Exit code of the first lines when they find that the agent cannot run; they print "hubfleet: " and why."""
+
+_CONNECTING = frozenset({"check", "plan", "up", "status", "logs", "users", "rollback", "down"})
+
+# In the words of any shell. Its last argument is the program below; neither holds anything of the deployment.
+_BEGIN = f"""
+p=$(command -v python3) || {{ echo "hubfleet: no python3"; exit {REFUSED}; }}
+[ "$(id -u)" = 0 ] && exec "$p" -I -c "$0"
+command -v sudo >/dev/null || {{ echo "hubfleet: no sudo"; exit {REFUSED}; }}
+sudo -n true 2>/dev/null || {{ echo "hubfleet: sudo asks"; exit {REFUSED}; }}
+exec sudo -n "$p" -I -c "$0"
+"""
+# In the words of any Python 3: an old one must be able to say that it is. Nothing comes from who needs no agent.
+_TAKE = f"""
+import sys
+if sys.version_info < {OLDEST_PYTHON}:
+    print("hubfleet: python %d.%d" % sys.version_info[:2])
+    sys.exit({REFUSED})
+import os
+size = int(sys.stdin.buffer.readline() or sys.exit())
+file = os.memfd_create("hubfleet")
+os.write(file, sys.stdin.buffer.read(size))
+sys.path.insert(0, "/proc/self/fd/%d" % file)
+from hubfleet.agent.serve import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Started:
+    """An `ssh` that takes the agent. ``errors``: what it says, to be read from the start."""
+
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+
+    def send_agent(self) -> None:
+        with _PACKING:
+            agent = parcel()
+        assert self.process.stdin is not None
+        # One that has ended has said why; whoever waits for an answer reads that.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self.process.stdin.write(str(len(agent)).encode() + b"\n" + agent)
+            self.process.stdin.flush()
+
+
+_PACKING = threading.Lock()
+"""Of several machines that are reached at once, one has the agent packed, and the others take the same."""
+_ahead: dict[tuple[str, tuple[str, ...]], tuple[Started, threading.Thread]] = {}
+
+
+def start(destination: str, options: Sequence[str]) -> Started:
+    """Connect and send the agent, or go on with what `begin` began."""
+    begun = _ahead.pop((destination, tuple(options)), None)
+    if begun is None:
+        started = _start(destination, options)
+        started.send_agent()
+        return started
+    started, sending = begun
+    sending.join()
+    return started
+
+
+def _start(destination: str, options: Sequence[str]) -> Started:
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the connection is
+    given = [word for item in OPTIONS.items() for word in ("-o", "=".join(item))]
+    remote = f"exec sh -c {shlex.quote(_BEGIN)} {shlex.quote(_TAKE)}"
+    process = subprocess.Popen(
+        ["ssh", "-T", *given, *options, "--", destination, remote],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=True,  # Ctrl-C is for us to answer; the agent ends with its input
+    )
+    return Started(process, errors)
+
+
+# -- ahead of everything ----------------------------------------------------------------------------------------------
+
+
+def begin_ahead(arguments: Sequence[str]) -> None:
+    """Begin to connect for a command line, if it is of a known file that has not changed since."""
+    file, hub, command = _chosen(arguments)
+    if command not in _CONNECTING or file is None or {"-h", "--help"} & set(arguments):
+        return
+    # Whatever is wrong with the file or the note: who reads them for good says so, or needs none.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(_note(file, hub).read_text())
+        if known["file"] == _digest(file):
+            for destination, options in known["ways"]:
+                begin(str(destination), [str(option) for option in options])
+
+
+def begin(destination: str, options: Sequence[str]) -> None:
+    """Begin to connect and to send the agent; `start` goes on with it."""
+    started = _start(destination, options)
+    sending = threading.Thread(target=started.send_agent, daemon=True)
+    sending.start()
+    _ahead[destination, tuple(options)] = started, sending
+
+
+def remember(file: Path, hub: str | None, ways: Sequence[Way]) -> None:
+    """Note where a command went that was given this file and this hub's name. It costs nobody anything if it cannot."""
+    with contextlib.suppress(OSError):
+        note, text = _note(file, hub), json.dumps({"file": _digest(file), "ways": [[*way] for way in ways]})
+        if not note.exists() or note.read_text() != text:
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            unfinished = note.with_suffix(f".{os.getpid()}")
+            unfinished.write_text(text)
+            unfinished.replace(note)
+
+
+def _chosen(arguments: Sequence[str]) -> tuple[Path | None, str | None, str]:
+    """File, hub's name and command of a command line, as far as they stand before the command."""
+    found: dict[str, str] = {}
+    rest = iter(arguments)
+    command = ""
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in ("-c", "--config", "-H", "--hub"):
+            found[name.strip("-")[0]] = value if equals else next(rest, "")
+        elif not word.startswith("-"):
+            command = word
+            break
+    given = found.get("c") or next((name for name in CONFIGURATIONS if os.path.exists(name)), None)
+    return (Path(given) if given else None), found.get("H") or found.get("h"), command
+
+
+def _note(file: Path, hub: str | None) -> Path:
+    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hubfleet"
+    return place / hashlib.sha256(f"{file.resolve()}\0{hub or ''}".encode()).hexdigest()[:24]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
