@@ -89,6 +89,19 @@ def test_it_sees_and_changes_what_a_local_machine_would(reach: Reach, tmp_path: 
     assert settle(far, wanted, []) == [False, False]
 
 
+def test_no_secret_goes_over_to_look(reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far, wanted, sent = reach(), resources(tmp_path), []
+    send = ssh._Connection._send
+    monkeypatch.setattr(ssh._Connection, "_send", lambda self, data: (sent.append(data), send(self, data))[1])
+    far.observe(wanted)
+    assert WORD.encode() not in b"".join(sent)
+    assert b"dir/secret" in b"".join(sent)
+    settle(far, wanted, [])
+    assert WORD.encode() in b"".join(sent)
+    far.observe(wanted)
+    assert WORD.encode() not in sent[-1]
+
+
 def test_the_machine_is_told_with_its_facts(reach: Reach) -> None:
     facts = reach().facts()
     assert facts["user"] == "root"

@@ -102,7 +102,8 @@ class SSHMachine:
         return Said(**self._ask("read_log", container=container, lines=lines, after=after))
 
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
-        return dict(self._ask("observe", resources=[resource.to_json() for resource in resources]))
+        # To look, nobody needs secrets, nor the half megabyte of which an image is built.
+        return dict(self._ask("observe", resources=[resource.redacted().to_json() for resource in resources]))
 
     def apply(self, change: Change, progress: Progress) -> bool:
         told = {"action": change.action, "detail": change.detail, "impact": change.impact, "seen": change.seen}
