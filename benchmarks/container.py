@@ -19,7 +19,6 @@ import shutil
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,13 +31,12 @@ from urllib.parse import quote
 import psutil
 
 from hubfleet.layout import Layout
-from hubfleet.loadtest import ApiRoster, Scenario, Target
+from hubfleet.loadtest import Scenario
 from hubfleet.supervisor.spec import SupervisorStatus
-from hubfleet.units import Secret
 from hubfleet.unixhttp import Refused, request
-from installed import environment, versions
+from installed import environment, require, versions
 from measure import LIMIT_S, SPARE, STEP_LIMIT_S, machine, median, p50, play, ratio, rounds, row, table
-from peers import OURS, PATIENT, Peer, await_answer, end, free_port, our_hub, our_target
+from peers import OURS, PATIENT, Peer, our_hub, our_target, published
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CHECKOUT / "tests" / name) for name in ("docker", ".")]
@@ -56,14 +54,8 @@ EACH = 180 * 1024**2
 SINGLES, PARTS = 5, 5
 LAUNCHER_LIMIT_S = 60.0
 
-CONFIG = """
-c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+SETTINGS = """
 c.JupyterHub.hub_ip = c.JupyterHub.hub_connect_ip = "{gateway}"
-c.JupyterHub.hub_port = {hub_port}
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
-c.ConfigurableHTTPProxy.command = {proxy!r}
-c.JupyterHub.authenticator_class = "dummy"
-c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
 c.DockerSpawner.client_kwargs = {{"base_url": "unix://{socket}"}}
 c.DockerSpawner.image = {image!r}
@@ -75,19 +67,13 @@ c.DockerSpawner.remove = True
 c.DockerSpawner.mem_limit = {limit}
 c.DockerSpawner.volumes = {{"{folder}/homes/{{username}}": "/home/user"}}
 c.DockerSpawner.notebook_dir = "/home/user"
-c.JupyterHub.services = [{{"name": "benchmark", "api_token": "{token}"}}]
-c.JupyterHub.load_roles = [
-    {{"name": "benchmark", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["benchmark"]}}
-]
 """
 
 
 def main() -> None:
     """Options, hubs, rounds, output."""
     options = _options()
-    missing = [package for command, package in NEEDED.items() if shutil.which(command) is None]
-    if os.geteuid() != 0 or missing:
-        sys.exit(f"This needs root and: apt install {' '.join(missing or NEEDED.values())}")
+    require(NEEDED)
     document = measure(options)
     print(json.dumps(document, indent=1) if options.json else table(document))
 
@@ -296,15 +282,7 @@ def _stock(
     folder: Path, programs: Path, layout: Layout, engine: dockerd.Dockerd, image: str, network: str, gateway: str
 ) -> Iterator[Peer]:
     """JupyterHub and DockerSpawner as published, with our hub's proxy and the patience that a class needs."""
-    folder.mkdir()
-    [hub] = layout.environments.glob("hub-*/")
-    token, port = secrets.token_hex(20), free_port()
-    proxy = hub / "proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
-    settings = CONFIG.format(
-        port=port,
-        hub_port=free_port(),
-        api_port=free_port(),
-        proxy=[str(hub / "proxy/node"), str(proxy)],
+    settings = SETTINGS.format(
         gateway=gateway,
         socket=engine.socket,
         image=image,
@@ -312,31 +290,9 @@ def _stock(
         python=f"{images.PYTHON}/bin/jupyterhub-singleuser",
         limit=MEMORY_LIMIT,
         folder=folder,
-        token=token,
     )
-    config, log = folder / "jupyterhub_config.py", folder / "hub.log"
-    config.touch(0o600)  # the token is in it
-    config.write_text(settings + PATIENT)
-    own = {key: os.environ[key] for key in ("PATH", "LANG", "USER") if key in os.environ}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [programs / "jupyterhub", "-f", config],
-            cwd=folder,
-            env={**own, "HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        await_answer(url, process, log)
-        parts = {"hub": process.pid}
-        for child in psutil.Process(process.pid).children():
-            parts["proxy"] = child.pid
-        yield Peer(STOCK, Target(url, Secret(token), ApiRoster(), parts=parts))
-    finally:
-        end(process)
+    with published(STOCK, folder, programs / "jupyterhub", layout, settings + PATIENT) as peer:
+        yield peer
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import compileall
 import contextlib
 import json
 import os
-import shutil
 import signal
 import statistics
 import subprocess
@@ -44,7 +43,7 @@ from controllers import (
     Wanted,
     wanted,
 )
-from installed import environment, versions
+from installed import environment, require, versions
 from measure import machine, wait_until_idle
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -76,9 +75,7 @@ _STATE = (
 def main() -> None:
     """Options, machines, rounds, output."""
     options = _options()
-    missing = [package for command, package in NEEDED.items() if shutil.which(command) is None]
-    if os.geteuid() != 0 or missing:
-        sys.exit(f"This needs root and: apt install {' '.join(missing or NEEDED.values())}")
+    require(NEEDED)
     document = measure(options)
     print(json.dumps(document, indent=1) if options.json else table(document))
 

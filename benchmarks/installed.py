@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _CACHE = Path(os.environ.get("HUBFLEET_TEST_CACHE", "/var/cache/hubfleet-tests"))
@@ -34,3 +34,10 @@ def versions(bin_: Path, names: Sequence[str]) -> dict[str, str]:
     code = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]), sep='\\n')"
     done = subprocess.run([bin_ / "python", "-c", code, *names], capture_output=True, text=True, check=True)
     return dict(zip(names, done.stdout.split(), strict=True))
+
+
+def require(needed: Mapping[str, str]) -> None:
+    """End with what to type, unless this is root and these commands are there, the packages that have them beside."""
+    missing = [package for command, package in needed.items() if shutil.which(command) is None]
+    if os.geteuid() != 0 or missing:
+        sys.exit(f"This needs root and: apt install {' '.join(missing or needed.values())}")

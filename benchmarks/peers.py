@@ -43,20 +43,23 @@ UP_LIMIT_S = 300
 ANSWER_LIMIT_S = 60
 OURS, TUNED, DEFAULTS = "hubfleet", "stock, tuned", "stock, defaults"
 
-STOCK = """
+_COMMON = """
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
 c.JupyterHub.hub_port = {hub_port}
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
 c.ConfigurableHTTPProxy.command = {proxy!r}
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
-c.JupyterHub.spawner_class = "simple"
-c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
-c.Spawner.cmd = {server!r}
 c.JupyterHub.services = [{{"name": "benchmark", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [
     {{"name": "benchmark", "scopes": ["admin:users", "admin:servers", "tokens"], "services": ["benchmark"]}}
 ]
+"""
+
+_PROCESSES = """
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
+c.Spawner.cmd = {server!r}
 """
 
 PATIENT = """
@@ -211,28 +214,33 @@ def _remove(layout: Layout) -> None:
 @contextlib.contextmanager
 def _stock(name: str, folder: Path, layout: Layout) -> Iterator[Peer]:
     """JupyterHub as published, with what a user would set."""
-    folder.mkdir()
     hub, users = _environments(layout)
-    modules = hub / "proxy/node_modules/configurable-http-proxy"
+    server = [str(users / "bin/jupyterhub-singleuser"), *(["--allow-root"] if os.geteuid() == 0 else [])]
+    settings = _PROCESSES.format(folder=folder, server=server) + (PATIENT if name == TUNED else "")
+    with published(name, folder, hub / "bin/jupyterhub", layout, settings) as peer:
+        yield peer
+
+
+@contextlib.contextmanager
+def published(name: str, folder: Path, program: Path, layout: Layout, settings: str) -> Iterator[Peer]:
+    """A JupyterHub that runs with these settings beside those that any of them needs; the proxy is our hub's."""
+    folder.mkdir()
+    hub, _ = _environments(layout)
     token, port = secrets.token_hex(20), free_port()
-    settings = STOCK.format(
-        port=port,
-        hub_port=free_port(),
-        api_port=free_port(),
-        proxy=[str(hub / "proxy/node"), str(modules / "bin/configurable-http-proxy")],
-        server=[str(users / "bin/jupyterhub-singleuser"), *(["--allow-root"] if os.geteuid() == 0 else [])],
-        folder=folder,
-        token=token,
-    )
+    proxy = [
+        str(hub / "proxy/node"),
+        str(hub / "proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
+    ]
+    common = _COMMON.format(port=port, hub_port=free_port(), api_port=free_port(), proxy=proxy, token=token)
     config, log = folder / "jupyterhub_config.py", folder / "hub.log"
     config.touch(0o600)  # the token is in it
-    config.write_text(settings + (PATIENT if name == TUNED else ""))
-    environment = {key: os.environ[key] for key in ("PATH", "LANG", "USER") if key in os.environ}
-    with open(log, "wb") as output:
+    config.write_text(common + settings)
+    own = {key: os.environ[key] for key in ("PATH", "LANG", "USER") if key in os.environ}
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [hub / "bin/jupyterhub", "-f", config],
+            [program, "-f", config],
             cwd=folder,
-            env={**environment, "HOME": str(folder)},
+            env={**own, "HOME": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
