@@ -186,6 +186,7 @@ for target in {targets}:
 def test_the_firewall_is_there_after_a_reboot_and_a_power_cut(used: Machine, bare: Machine, reach: Reach) -> None:
     for resource in (ENGINE, USERS):
         converge(reach(used), resource)
+    used.load(dockerd.BASE)
     outside = package_archive(), 80
     targets = (bare.address, 22), (used.address, 22), outside
     assert reached(used, *targets) == list(targets)
