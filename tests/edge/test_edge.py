@@ -17,10 +17,12 @@ from edges import Edge, configuration
 
 import needs
 from hubfleet.certificates import read_certificate
+from hubfleet.engines.docker.edge import STOP_SIGNAL
 from pairs import NAME, make_pair
 from waiting import soon
 
 pytestmark = [needs.command("caddy"), needs.command("curl")]
+GOING_AWAY = 1001
 NewEdge = Callable[..., Edge]
 SPOOFED = {
     "X-Forwarded-For": "203.0.113.66",
@@ -108,6 +110,24 @@ def test_a_websocket_carries_a_megabyte(own: Edge) -> None:
     connection.send(text)
     assert connection.recv() == text
     connection.close()
+
+
+@pytest.mark.parametrize(("sign", "said"), [(STOP_SIGNAL, None), ("SIGTERM", GOING_AWAY)])
+def test_an_edge_that_is_replaced_does_not_send_pages_away(own: Edge, sign: str, said: int | None) -> None:
+    """The other signal is here to show that it would."""
+    address = f"wss://127.0.0.1:{own.places.https_port}/echo"
+    connection = websocket.create_connection(
+        address, host=NAME, sslopt={"cert_reqs": ssl.CERT_NONE}, timeout=60, http_no_proxy=["*"]
+    )
+    connection.send("text")
+    assert connection.recv() == "text"
+    own.end(signal.Signals[sign])
+    try:
+        frame = connection.recv_frame()
+        told = int.from_bytes(frame.data[:2], "big")
+    except (websocket.WebSocketConnectionClosedException, OSError):
+        told = None
+    assert told == said
 
 
 def test_what_a_browser_claims_of_its_origin_is_not_passed_on(own: Edge) -> None:

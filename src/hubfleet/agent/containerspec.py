@@ -31,6 +31,7 @@ def specification(container: Container) -> dict[str, Any]:
         "WorkingDir": container.directory,
         "User": user,
         "Labels": {FINGERPRINT: container.fingerprint},
+        "StopSignal": container.stop_signal or "SIGTERM",
         "StopTimeout": container.stop_grace,
         "ExposedPorts": {f"{inner}/tcp": {} for _, _, inner in container.ports},
         "Healthcheck": _health(container),

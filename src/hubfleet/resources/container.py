@@ -44,6 +44,7 @@ class Container(Resource):
     read_only:    nothing but mounts and tmpfs can be written.
     memory:       bytes, without swap; processes: how many at most; 0 is no limit.
     health:       a check the engine runs; empty: none.
+    stop_signal:  how it is asked to end; empty: as usual, by SIGTERM.
     stop_grace:   seconds between being asked to end and being ended.
     ready:        Unix socket on the machine that answers once it is up; empty: it runs, and is healthy if it has
                   a check.
@@ -75,6 +76,7 @@ class Container(Resource):
     memory: int = 0
     processes: int = 0
     health: tuple[str, ...] = ()
+    stop_signal: str = ""
     stop_grace: int = 10
     ready: str = ""
     impact: str = ""

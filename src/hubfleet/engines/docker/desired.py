@@ -311,6 +311,7 @@ def _containers(config: Config, site: Site, who: Accounts, image: Image, files: 
             ),
             network=parts.way_out(config.hub),
             ports=parts.published(config),
+            stop_signal=edge.STOP_SIGNAL,
             **alive(parts.edge_socket(layout)),
             impact="open pages reconnect after a few seconds; running servers go on",
             **common,

@@ -24,6 +24,9 @@ _BELIEVED = (
 _HSTS_S = 180 * 86400
 # Nobody's name: the certificate for it is served while an authority has not given the real one.
 _SPARE = "hubfleet.invalid"
+STOP_SIGNAL = "SIGQUIT"
+"""Ends it at once. Asked by SIGTERM it would tell each open websocket that it "goes away", which JupyterLab takes for the
+end: its page stays disconnected from its kernel. What breaks off without a word is connected anew."""
 _OWN_LIFETIME = "8760h"
 """A year: a browser's exception is for one certificate, and is asked for anew with each."""
 
