@@ -1,4 +1,7 @@
-"""Machines whose Docker engine has a hub's images already, for tests whose subject is not how these are built."""
+"""Machines whose Docker engine has a hub's images already, for tests whose subject is not how these are built.
+
+What was made for other sources is begun from: what is locked is in it, and the rest is built in seconds.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ from sites import site
 SETTINGS = {"hub": "lab", "engine": "docker", "base_image": dockerd.BASE}
 """All that decides what is in the images of a hub without packages of its own."""
 _SERVICES = "docker.socket docker.service containerd.service"
+_PARTIAL = ".new"
+_KEPT = 3
+"""Of how many sources what was made is kept: several may be tried out by turns."""
 
 
 def stocked(lab: Lab, name: str = "hub1") -> Machine:
@@ -33,7 +39,11 @@ def stocked(lab: Lab, name: str = "hub1") -> Machine:
     with (shelf / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shelf / tags).exists():
-            for old in [entry for entry in shelf.iterdir() if entry.is_dir()]:
+            made = [entry for entry in shelf.iterdir() if entry.is_dir() and not entry.name.endswith(_PARTIAL)]
+            made.sort(key=lambda one: one.stat().st_ctime)
+            if made:
+                _copy(made[-1], _volume(machine))
+            for old in made[: 1 - _KEPT]:
                 shutil.rmtree(old)
             _fill(machine, images, shelf / tags)
             return machine
@@ -48,11 +58,15 @@ def _fill(machine: Machine, images: list[Image], place: Path) -> None:
     there = SSHMachine(machine.name, f"root@{machine.address}", machine.options())
     for image in images:
         change = image.diff(there.observe([image])[image.id])
-        assert change is not None
-        assert there.apply(change, lambda line: None)
+        assert change is None or there.apply(change, lambda line: None)
     there.close()
+    wanted = {image.tag for image in images}
+    have = machine.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "hubfleet/*").split()
+    if others := [tag for tag in have if tag not in wanted]:
+        machine.docker("rmi", *others)
     machine.run(f"systemctl stop {_SERVICES}")
-    partial = place.with_name(f"{place.name}.new")
+    partial = place.with_name(f"{place.name}{_PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
     _copy(_volume(machine), partial)
     partial.rename(place)
     machine.run(f"systemctl start {_SERVICES}")
