@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hubfleet.checks import failures
+from hubfleet.cli import moved
 from hubfleet.cli.console import as_typed, say, say_json
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.errors import CheckError
@@ -26,7 +27,7 @@ def check(
     Example: hubfleet check
     """
     deployment = open_deployment(context.obj, port=port)
-    findings = deployment.check()
+    findings = moved.check(deployment)
     if as_json:
         say_json({"hub": deployment.config.hub, "findings": [vars(finding) for finding in findings]})
     else:

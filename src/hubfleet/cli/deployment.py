@@ -220,8 +220,7 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     names += ["class_password"] if config.login.password else []
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
-    contained = engine(config.engine).containers(config.hub)
-    supervision: Supervision = "containers" if contained else _supervision(layout, detach)
+    supervision = supervision_of(config, layout, detach)
     return Deployment(config, file, secrets, layout, machine, {**known, **new}, new, file_port, supervision)
 
 
@@ -260,8 +259,10 @@ def save_choices(deployment: Deployment) -> None:
         store.write(str(state / "overrides.json"), json.dumps({"port": port, "instead_of": instead_of}) + "\n")
 
 
-def _supervision(layout: Layout, detach: bool) -> Supervision:
-    """A hub that runs keeps the way it runs; a new one is attached to the terminal unless detached."""
+def supervision_of(config: Config, layout: Layout, detach: bool = False) -> Supervision:
+    """A hub that runs keeps the way it runs; a new one of processes is attached to the terminal unless detached."""
+    if engine(config.engine).containers(config.hub):
+        return "containers"
     if layout.unit_file.exists():
         return "systemd"
     running = SupervisorStatus.read(layout.supervisor_dir)

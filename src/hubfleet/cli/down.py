@@ -9,6 +9,7 @@ import typer
 from hubfleet.cli.console import as_typed, confirm, counted, say
 from hubfleet.cli.deployment import open_deployment
 from hubfleet.cli.erase import delete_data
+from hubfleet.cli.moved import deployed_last
 from hubfleet.errors import ConfigError
 
 
@@ -36,6 +37,8 @@ def down(
     if erase:
         delete_data(deployment, given)
         return
+    next_time = deployment.supervision
+    wanted, deployment = deployment.config.engine, deployed_last(deployment)
     servers = deployment.parts.servers()
     if deployment.parts.statuses() is None and not servers:
         say(f"Hub {deployment.config.hub} is not running.")
@@ -46,12 +49,14 @@ def down(
         )
         for record in servers:
             say(f"  {record['user']} {record['server']}".rstrip())
+    if deployment.config.engine != wanted:
+        say(f"note: it runs with engine {deployment.config.engine}, and the configuration says {wanted}.", "blue")
     if not yes:
         confirm(f"Stop hub {deployment.config.hub}?", "hubfleet down --yes")
     with deployment.machine.hold(str(deployment.layout.state)):
         stopped = deployment.parts.stop()
     say(f"{stopped_words(deployment.config.hub, stopped)} Files stay in {deployment.layout.state}.")
-    say(as_typed(f"Come back with: hubfleet up{'' if deployment.supervision == 'attached' else ' --detach'}"))
+    say(as_typed(f"Come back with: hubfleet up{' --detach' if next_time in ('daemon', 'systemd') else ''}"))
 
 
 def stopped_words(hub: str, servers: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hubfleet.cli.console import as_typed, counted, out, say
 from hubfleet.cli.deployment import Deployment
+from hubfleet.cli.moved import deployed_last, still_runs
 from hubfleet.engines.homes import HOMES_MARKER
 from hubfleet.errors import ApplyError, CancelledError_, CheckError, ConfigError, HubfleetError
 from hubfleet.plan import Generations
@@ -116,6 +117,9 @@ def delete_data(deployment: Deployment, given: str | None) -> None:
     hub, state = deployment.config.hub, deployment.layout.state
     if given is not None and given != hub:
         raise ConfigError(f"the hub is called {hub}, not {given}", state="Nothing was deleted")
+    if (runs := still_runs(deployment)) is not None:
+        raise CheckError(runs, state="Nothing was deleted")
+    deployment = deployed_last(deployment)
     doomed = Doomed.of(deployment)
     if doomed.empty:
         say(f"There is nothing of hub {hub} on {deployment.machine.name}.")

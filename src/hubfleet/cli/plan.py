@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hubfleet.cli.console import say, say_json, show
+from hubfleet.cli.console import as_typed, say, say_json, show
 from hubfleet.cli.deployment import open_deployment
+from hubfleet.cli.moved import still_runs
 from hubfleet.plan import plan_lines
 
 
@@ -27,5 +28,7 @@ def plan(
         say_json(made.to_json())
         return
     show(plan_lines(made, full=full))
+    if (runs := still_runs(deployment)) is not None:
+        say(as_typed(f"note: {runs}"), "blue")
     for name in deployment.new_passwords:
         say(f"note: {name} will be generated into {deployment.secrets.path}", "blue")

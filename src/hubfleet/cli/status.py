@@ -16,6 +16,7 @@ from rich.text import Text
 import hubfleet
 from hubfleet.cli.console import as_typed, counted, draw, out, say_json, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
+from hubfleet.cli.moved import deployed_last, still_runs
 from hubfleet.cli.talk import ask_launcher, hear, people
 from hubfleet.layout import ROOT_BASE
 
@@ -43,10 +44,12 @@ def gather(deployment: Deployment) -> dict[str, Any]:
         "warnings": [],
     }
     if statuses is None:
+        if (runs := still_runs(deployment)) is not None:
+            found["problems"].append(runs)
         if not deployment.layout.privileged and (ROOT_BASE / deployment.config.hub).is_dir():
             found["problems"].append("root has a hub of this name on this machine; to see it: sudo hubfleet status")
-        found["servers"] = deployment.parts.servers()
-        if found["servers"]:
+        found["servers"] = deployed_last(deployment).parts.servers()
+        if found["servers"] and not found["problems"]:
             left = counted(len(found["servers"]), "server")
             found["problems"].append(f"{left} still running: `hubfleet up` takes them back, `hubfleet down` ends them")
         return found

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from hubfleet.checks import failures
+from hubfleet.cli import moved
 from hubfleet.cli.console import as_typed, ask, confirm, out, program, report, say, show
 from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
 from hubfleet.cli.down import stopped_words
@@ -32,7 +33,9 @@ _DISTURBING = {"container", "process"}
 def up(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; show the plan's summary only.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave the hub running and come back.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave the hub running and come back. Hubs of containers always do.")
+    ] = False,
     port: Annotated[
         int | None,
         typer.Option("--port", metavar="PORT", min=1, max=65535, help="Listen there instead, until told otherwise."),
@@ -43,8 +46,10 @@ def up(
     Example: hubfleet up --detach
     """
     deployment = open_deployment(context.obj, port=port, detach=detach)
+    if detach and deployment.supervision == "containers":
+        say("note: a hub of containers is always detached; --detach changes nothing.", "blue")
     before = deployment.parts.statuses()
-    problems = failures(deployment.check())
+    problems = failures(moved.check(deployment))
     if problems:
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
@@ -52,6 +57,7 @@ def up(
     _make_state(deployment)
     with deployment.machine.hold(str(deployment.layout.state)):
         _write_files(deployment, yes)
+        moved.forget_servers(deployment)
         if not plan.empty or deployment.generations.unfinished():
             carry_out(deployment, plan)
             _sweep(deployment)
