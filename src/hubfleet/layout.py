@@ -46,6 +46,11 @@ class Layout:
         return self.base / self.hub
 
     @property
+    def trial(self) -> Layout:
+        """Of the second hub that a new generation is tried out with: no hub's own, for no name has an underscore."""
+        return Layout(f"{self.hub}_try", self.base, self.privileged)
+
+    @property
     def run(self) -> Path:
         """Sockets. Normally inside the state directory.
 

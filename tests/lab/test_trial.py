@@ -232,3 +232,17 @@ def test_one_that_was_killed_is_removed_by_the_next(site: Site, work: Work) -> N
     site.up()
     assert site.nothing_left()
     assert work.goes_on()
+
+
+def test_what_a_killed_one_left_goes_with_the_hub(site: Site) -> None:
+    site.write(servers={"memory": {"limit": "4G"}})
+    quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    operator = subprocess.Popen([*command.COMMAND, *UP], cwd=site.folder, env=command.environment(site.folder), **quiet)
+    soon(lambda: "hubfleet-lab_try-user" in site.machine.docker("ps", "--format", "{{.Names}}"), 180)
+    site.machine.run("pkill -9 -f '[m]emfd_create'")  # the agent
+    assert operator.wait(60) == 8
+    assert not site.nothing_left()
+    done = command.run(site.folder, "down", "--delete-data", "--yes-delete", "lab")
+    assert done.code == 0, done.err
+    assert site.nothing_left()
+    assert site.machine.docker("ps", "--all", "--quiet") == ""

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from hubfleet.agent.trial import HUB_LABEL
+from hubfleet.agent.trial import LABEL as TRIAL_LABEL
 from hubfleet.cli.parts import Part, launcher_words
 from hubfleet.layout import Layout
 from hubfleet.machines import Machine
@@ -62,7 +64,10 @@ class ContainedParts:
 
     def _users_containers(self, *, stopped: bool = False) -> dict[str, dict[str, str]]:
         """Id of each container of a user's server, with its labels."""
-        wanted = {"label": [f"hubfleet.hub={self._layout.hub}", "hubfleet.server"]}
+        return self._labelled(f"{HUB_LABEL}={self._layout.hub}", "hubfleet.server", stopped=stopped)
+
+    def _labelled(self, *labels: str, stopped: bool) -> dict[str, dict[str, str]]:
+        wanted = {"label": labels}
         try:
             found = self._ask("GET", "/containers/json", filters=json.dumps(wanted), all="1" if stopped else "0")
         except FileNotFoundError:
@@ -70,13 +75,17 @@ class ContainedParts:
         return {entry["Id"]: entry["Labels"] for entry in found}
 
     def stop(self) -> int:
-        """In the order of their start turned round, so that nobody is led to what has ended."""
+        """In the order of their start turned round, so that nobody is led to what has ended; and what a killed trial
+        left, its parts before what they could start."""
         for container in reversed(list(self._containers.values())):
             if self._found(container):
                 self._end(container)
         running = len(self._users_containers())
         for container in self._users_containers(stopped=True):
             self._end(container)
+        for label in (f"{TRIAL_LABEL}={self._layout.hub}", f"{HUB_LABEL}={self._layout.trial.hub}"):
+            for container in self._labelled(label, stopped=True):
+                self._end(container)
         return running
 
     def _end(self, container: str) -> None:

@@ -51,7 +51,8 @@ class Doomed:
         others = _others(deployment)
         resources, kept = _there(deployment, known, {item.id for item in others})
         folders, size, inside = [], 0, store.measure(str(layout.homes))
-        for path in dict.fromkeys([str(layout.run), str(layout.state)]):
+        beside = [str(layout.trial.run), str(layout.trial.state)]  # of a trial that was killed
+        for path in dict.fromkeys([*beside, str(layout.run), str(layout.state)]):
             found = store.measure(path)
             if found is None:
                 continue

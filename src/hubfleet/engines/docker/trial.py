@@ -12,7 +12,6 @@ from hubfleet.engines.accounts import Accounts
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import parts
 from hubfleet.engines.docker.images import ENVIRONMENT
-from hubfleet.layout import Layout
 from hubfleet.resources import Container, Directory, File, Trial
 
 _FILES = ("hub", "hub_secrets", "hub_program", "proxy_token", "proxy_program", "launcher")
@@ -21,13 +20,11 @@ _FILES = ("hub", "hub_secrets", "hub_program", "proxy_token", "proxy_program", "
 def beside(config: Config, site: Site) -> tuple[Config, Site]:
     """What a second hub would be made from. Its homes are not kept, and its secrets are marks: see `Trial`.
 
-    Its name is no hub's own, for an underscore cannot be in one. Mounts that each person has of their own are left out:
-    nobody has made the test user's.
+    Mounts that each person has of their own are left out: nobody has made the test user's.
     """
     shared = tuple(mount for mount in config.storage.mounts if "{username}" not in str(mount))
     storage = config.storage.model_copy(update={"homes": None, "mounts": shared})
-    layout = Layout(f"{config.hub}_try", site.layout.base, site.layout.privileged)
-    marked = replace(site, layout=layout, tokens=_marks(site.tokens), passwords=_marks(site.passwords))
+    marked = replace(site, layout=site.layout.trial, tokens=_marks(site.tokens), passwords=_marks(site.passwords))
     return config.model_copy(update={"storage": storage}), marked
 
 
