@@ -55,6 +55,10 @@ _NOT_DONE = {
     "save": "the notebook could not be saved",
     "stop": "the test user's server did not stop",
 }
+_KERNELS = ("kernel", "output", "done")
+"""Steps whose failure a kernel's own words may tell of."""
+_SERVERS_OWN = re.compile(r"\[[A-Z] \d{4}-\d\d-\d\d [\d:.]+ |--- server started ")
+"""How what a server says of itself begins, in the log that its kernels write to as well."""
 _HUBS_OWN = ("login", "stop")
 """Steps whose failure the hub's log tells of; for others it is the server's."""
 
@@ -201,7 +205,10 @@ def _parsed(line: str) -> dict[str, Any]:
 def _failed(engine: Engine, trial: Trial, step: str, why: str) -> ApplyError:
     logs = [] if step in _HUBS_OWN else sorted(Path(trial.logs).glob("*.log"))
     if logs:
-        log = _shown("its server's log", logs[-1].read_text(errors="replace").splitlines())
+        lines = logs[-1].read_text(errors="replace").splitlines()
+        # where a kernel failed, what it said itself, if anything: its server's words would push that out
+        words = [line for line in lines if not _SERVERS_OWN.match(line)] if step in _KERNELS else []
+        log = _shown("its server's log", words if any(map(str.strip, words)) else lines)
     else:
         log = _log_of(engine, trial.containers[-1])
     return ApplyError(f"{_NOT_DONE.get(step, step)}: {why}. {log}")

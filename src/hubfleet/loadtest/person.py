@@ -21,6 +21,8 @@ from hubfleet.loadtest.kernel import MESSAGE_LIMIT, KernelSocket
 from hubfleet.loadtest.people import Login
 from hubfleet.loadtest.scenario import Scenario, code_cells
 
+LOOK_EVERY_S = 2.0
+"""How often who waits for a kernel asks whether it is still there: less often than its server looks."""
 CONNECTIONS = 6
 """How many a browser opens to one host over HTTP/1.1."""
 
@@ -219,10 +221,25 @@ class Person:
         made = await self._server(session, api, "POST", "api/sessions", body)
         identifier = uuid.uuid4().hex
         address = f"{self._base}api/kernels/{made['kernel']['id']}/channels?session_id={identifier}"
-        socket = await session.ws_connect(address, headers=api.headers, max_msg_size=MESSAGE_LIMIT)
-        kernel = KernelSocket(socket, identifier)
+        connecting = asyncio.ensure_future(session.ws_connect(address, headers=api.headers, max_msg_size=MESSAGE_LIMIT))
+        try:
+            # The server lets nobody in before the kernel answers, and waits a minute for one that has ended.
+            while not (await asyncio.wait([connecting], timeout=LOOK_EVERY_S))[0]:
+                await self._look_at(session, api, made["kernel"]["id"])
+            kernel = KernelSocket(await connecting, identifier)
+        finally:
+            connecting.cancel()
         await kernel.ready()
         return kernel
+
+    async def _look_at(self, session: aiohttp.ClientSession, api: HubAPI, kernel: str) -> None:
+        """Raises StepFailed if the kernel has ended."""
+        async with session.get(f"{self._base}api/kernels/{kernel}", headers=api.headers) as answer:
+            if answer.status == 404:
+                raise StepFailed("it ended by itself, again and again")
+            reason = (await answer.json()).get("reason") if answer.status == 200 else None
+        if reason:
+            raise StepFailed(str(reason))
 
     async def _run(self, kernel: KernelSocket) -> None:
         begin = self._clock()

@@ -45,12 +45,14 @@ def _link_jupyter_server_extension(server: Any) -> None:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
+    from hubfleet_singleuser.deaths import tell_of_deaths
     from hubfleet_singleuser.kernels import fork_kernels
     from hubfleet_singleuser.language_servers import look_when_asked
     from tornado.ioloop import PeriodicCallback
 
     look_when_asked()
     fork_kernels(server)
+    tell_of_deaths(server)
     _tell_when_up(server)
     _spare_the_hub(server)
     server.no_browser_open_file = True  # it leads a browser on this machine here; people come by way of the hub
