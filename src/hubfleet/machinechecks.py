@@ -86,6 +86,7 @@ def judged(config: Config, engine: Engine, facts: dict[str, Any], skew: float) -
     """What a machine's facts say of it. ``skew``: seconds that its clock is ahead of the one here. Pure."""
     return [
         *_system(facts),
+        *_sqlite(facts),
         *_clock(skew),
         *_room(config, facts),
         *_kernel(facts),
@@ -112,6 +113,15 @@ def _system(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("problem", f"{name} has no apt-get. Try: install Docker there, or use Debian or Ubuntu")
     if not facts["systemd"]:
         yield Finding("note", "no systemd: what users may reach is not limited again after a reboot until hubfleet up")
+
+
+def _sqlite(facts: dict[str, Any]) -> Iterator[Finding]:
+    if not facts["sqlite"]:
+        yield Finding(
+            "note",
+            "its Python has no sqlite3: the hub's database is not copied before changes, and a rollback cannot look at "
+            "it. Try: install Python's module sqlite3 there, from its distribution",
+        )
 
 
 def _clock(skew: float) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 import stat
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from hubfleet.errors import ApplyError
 from hubfleet.privatefiles import sync_directory
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.database import Database
+
+try:
+    import sqlite3
+except ImportError:  # of some distributions it is a package of its own
+    sqlite3 = None  # type: ignore[assignment]
 
 PATIENCE_S = 10.0
 STOP_S = 10
@@ -33,6 +38,7 @@ def look(path: str) -> dict[str, Any] | None:
     found = _regular(path)
     if found is None:
         return None
+    _need_sqlite()
     try:
         with closing(_open(path)) as database:
             return {"form": _form(database), "mark": _mark(database), "changed": found.st_mtime}
@@ -49,6 +55,7 @@ def keep(path: str, target: str) -> bool:
     """
     if _regular(path) is None:
         return False
+    _need_sqlite()
     partial = Path(f"{target}.new")
     try:
         with closing(_open(path)) as source:
@@ -76,6 +83,7 @@ def observe(database: Database) -> Observed | None:
 def apply(database: Database, change: Change, progress: Progress) -> None:
     """Killed at any moment, what is there is the present one or the one put back, whole; and the present one is kept
     before. Raises ApplyError with the database as it was."""
+    _need_sqlite()
     progress("stopping the hub")
     _stop(database.container)
     found = _regular(database.path)
@@ -99,6 +107,16 @@ def apply(database: Database, change: Change, progress: Progress) -> None:
         with suppress(OSError):
             _discard(partial)
         raise ApplyError(f"the database was not put back: {error}", state="It is as it was") from error
+
+
+def _need_sqlite() -> None:
+    """Raises ApplyError where this machine's Python cannot read databases."""
+    if sqlite3 is None:
+        raise ApplyError(
+            "this machine's Python has no sqlite3, so the hub's database cannot be read or copied",
+            state="It is as it was",
+            remedy=f"install the module sqlite3 of {sys.executable} there (its distribution's Python library)",
+        )
 
 
 def _stop(container: str) -> None:

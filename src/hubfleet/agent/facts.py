@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ _LISTENING = "0A"
 def facts() -> dict[str, Any]:
     """Name, system and its version, kernel, architecture, Python, the account we are; and what a deployment needs.
 
-    systemd: it is what runs services here. time: seconds since 1970, by this machine's clock. disk_free: bytes, where
-    state is kept. memory: bytes in all. tools: of `TOOLS`, those that are there. docker: None, or version ("" if it
-    does not run), live_restore and swarm. listening: by TCP port, name and pid of who listens there. ports: by port,
-    the container that published it. addresses: the machine's own, without loopback. features: of the kernel, by
-    name, whether it has them; None where that cannot be seen.
+    sqlite: that Python can read databases. systemd: it is what runs services here. time: seconds since 1970, by this
+    machine's clock. disk_free: bytes, where state is kept. memory: bytes in all. tools: of `TOOLS`, those that are
+    there. docker: None, or version ("" if it does not run), live_restore and swarm. listening: by TCP port, name and
+    pid of who listens there. ports: by port, the container that published it. addresses: the machine's own, without
+    loopback. features: of the kernel, by name, whether it has them; None where that cannot be seen.
     """
     system = {}
     with open("/etc/os-release", encoding="utf-8") as file:
@@ -41,6 +42,7 @@ def facts() -> dict[str, Any]:
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
+        "sqlite": find_spec("_sqlite3") is not None,
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "systemd": Path("/run/systemd/system").is_dir(),
         "time": time.time(),

@@ -166,3 +166,36 @@ def test_a_copy_that_is_gone_or_damaged_changes_nothing(there: Database) -> None
     Path(there.copy).unlink()
     with pytest.raises(CheckError, match="is gone"):
         put_back(there)
+
+
+WITHOUT = """
+import sys
+sys.modules["sqlite3"] = None  # as where it is a package of its own
+from hubfleet.agent import database, serve
+from hubfleet.errors import ApplyError
+from hubfleet.resources import Database
+path = sys.argv[1]
+assert database.look(f"{path}.none") is None
+step = Database(path, f"{path}.copy", f"{path}.kept", container="", mark=7)
+for ask in (lambda: database.look(path), lambda: database.keep(path, f"{path}.kept"),
+            lambda: database.apply(step, None, print)):
+    try:
+        ask()
+    except ApplyError as error:
+        print(error)
+"""
+
+
+def test_a_python_that_cannot_read_databases(tmp_path: Path) -> None:
+    """The agent starts there all the same; what needs it says so, with nothing changed."""
+    path = tmp_path / "hub.sqlite"
+    make(path, "ada")
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", WITHOUT, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    words = (
+        "this machine's Python has no sqlite3, so the hub's database cannot be read or copied. It is as it was. Try: "
+    )
+    assert [line.startswith(words) for line in done.stdout.splitlines()] == [True] * 3, done.stdout
+    assert path.read_bytes() == before
+    assert not Path(f"{path}.kept").exists()
