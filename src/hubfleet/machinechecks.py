@@ -41,8 +41,10 @@ def run_machine_checks(config: Config, site: Site, machine: Machine, engine: Eng
         skew = facts["time"] - (before + time.time()) / 2
         missing = _missing(machine, config, facts)
         lacking = [image for image, lacks in missing.items() if lacks]
-        wanted = networkchecks.targets(config, lacking, docker=bool(facts["docker"]))
+        wanted = networkchecks.targets(config)
         seen = machine.probe([config.domain] if config.domain else [], [(one.host, one.port) for one in wanted])
+        bundle = config.network.ca_bundle
+        said = machine.manifests(lacking, bundle.read_text() if bundle else "") if lacking else {}
         names = led.result()
     return [
         Finding("ok", f"configuration of hub {config.hub}"),
@@ -52,6 +54,7 @@ def run_machine_checks(config: Config, site: Site, machine: Machine, engine: Eng
         *networkchecks.certificate(config),
         *_domain(config, machine, facts, names, seen["names"]),
         *(Finding("ok", f"image {image} is there") for image, lacks in missing.items() if not lacks),
+        *networkchecks.images(config, said, docker=bool(facts["docker"])),
         *networkchecks.outside(wanted, seen["targets"]),
     ]
 

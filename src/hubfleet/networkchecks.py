@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
+from hubfleet.agent.registry import ABSENT, REFUSED, THERE, TROUBLE, UNTRUSTED, Reference
 from hubfleet.checks import Finding, Level
 from hubfleet.config import Config
 from hubfleet.config.https import PUBLIC_AUTHORITY, Https, Kind
 from hubfleet.errors import HubfleetError
 
-PUBLIC_REGISTRY = "registry-1.docker.io"
 Names = Sequence[str] | str
 """The addresses a name leads to, or the resolver's words why there are none."""
 
@@ -33,13 +33,10 @@ class Target:
         return f"{self.host}:{self.port}"
 
 
-def targets(config: Config, missing: Sequence[str], *, docker: bool = True) -> list[Target]:
-    """What the machine has to reach for this configuration.
-
-    missing: images that it does not have. docker: it has Docker, so that they could be brought to it.
-    """
+def targets(config: Config) -> list[Target]:
+    """What the machine has to reach for this configuration, beside registries of images."""
     network = config.network
-    found = [_registry(image, docker) for image in missing]
+    found: list[Target] = []
     if network.proxy:
         remedy = f"correct {config.line('network.proxy')}network.proxy, or what keeps the machine from it"
         found.append(_of(network.proxy, "the proxy for building images", "problem", remedy))
@@ -59,14 +56,39 @@ def _of(address: str, use: str, level: Level, remedy: str) -> Target:
     return Target(parts.hostname or "", port, use, level, remedy)
 
 
-def _registry(image: str, docker: bool) -> Target:
-    """The registry that an image is pulled from."""
-    first, slash, _ = image.partition("/")
-    named = slash and ("." in first or ":" in first or first == "localhost")
-    name, _, port = (first if named else PUBLIC_REGISTRY).partition(":")
-    first_docker = "" if docker else "apt install docker.io there, and then "
-    remedy = f"{first_docker}bring it there: docker save {image} | ssh ... docker load"
-    return Target(name, int(port or 443), f"the registry of {image}", "problem", remedy)
+def images(config: Config, said: Mapping[str, Sequence[str]], *, docker: bool) -> Iterator[Finding]:
+    """Whether images that the machine has not can be had: by image, what its registry says, and why.
+
+    docker: the machine has Docker, so that an image could be brought to it by hand.
+    """
+    for image, (verdict, why) in said.items():
+        registry = Reference.of(image).address
+        setting = "servers.image" if image == config.servers.image else "base_image"
+        correct = f"correct {config.line(setting)}{setting}"
+        first = "" if docker else "apt install docker.io there, and then "
+        bring = f"{first}bring it there: docker save {image} | ssh ... docker load"
+        if verdict == THERE:
+            yield Finding("ok", f"image {image} is in its registry ({registry})")
+        elif verdict == ABSENT:
+            yield Finding("problem", f"image {image} is not in its registry, which {registry} is. Try: {correct}")
+        elif verdict == REFUSED:
+            yield Finding(
+                "problem",
+                f"{registry} does not give image {image} to who has no account there, or has no such image ({why}). "
+                f"Try: {correct}, or {bring}",
+            )
+        elif verdict == UNTRUSTED:
+            yield Finding(
+                "problem",
+                f"the certificate of {registry}, the registry of {image}, is not trusted there ({why}). "
+                "Try: name its authority's certificate: network: {ca_bundle: site-ca.crt}",
+            )
+        elif verdict == TROUBLE:
+            yield Finding("note", f"{registry} does not say whether it has image {image} now ({why})")
+        else:
+            yield Finding(
+                "problem", f"the registry of {image}: {registry} cannot be reached from there ({why}). Try: {bring}"
+            )
 
 
 def outside(wanted: Sequence[Target], answers: Mapping[str, str]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import pytest
 
 from hubfleet import networkchecks
 from hubfleet.agent import probe
+from hubfleet.agent.registry import Reference
 from hubfleet.checks import Finding
 from hubfleet.config import Config
 from hubfleet.config.https import Kind
@@ -46,38 +47,65 @@ def test_a_name_leads_to_the_machine(
 
 
 @pytest.mark.parametrize(
-    ("settings", "missing", "reached"),
+    ("settings", "reached"),
     [
-        ({}, [], []),
-        ({"domain": NAME}, [], ["acme-v02.api.letsencrypt.org:443"]),
+        ({}, []),
+        ({"domain": NAME}, ["acme-v02.api.letsencrypt.org:443"]),
         (
             {"domain": NAME, "https": {"acme": "https://ca.example.edu:9443/x"}},
-            [],
             ["ca.example.edu:9443"],
         ),
-        ({"network": {"proxy": "http://proxy.example.edu:3128"}}, [], ["proxy.example.edu:3128"]),
-        ({"network": {"package_index": "https://mirror.example.edu/simple"}}, [], ["mirror.example.edu:443"]),
-        ({}, ["debian:12-slim"], ["registry-1.docker.io:443"]),
-        ({}, ["jupyter/scipy-notebook:1"], ["registry-1.docker.io:443"]),
-        ({}, ["quay.io/jupyter/scipy-notebook:1"], ["quay.io:443"]),
-        ({}, ["registry.example.edu:5000/ours:1"], ["registry.example.edu:5000"]),
+        ({"network": {"proxy": "http://proxy.example.edu:3128"}}, ["proxy.example.edu:3128"]),
+        ({"network": {"package_index": "https://mirror.example.edu/simple"}}, ["mirror.example.edu:443"]),
     ],
 )
-def test_what_the_machine_has_to_reach(settings: dict[str, Any], missing: list[str], reached: list[str]) -> None:
-    assert [target.key for target in networkchecks.targets(config(**settings), missing)] == reached
+def test_what_the_machine_has_to_reach(settings: dict[str, Any], reached: list[str]) -> None:
+    assert [target.key for target in networkchecks.targets(config(**settings))] == reached
+
+
+@pytest.mark.parametrize(
+    ("image", "registry", "repository", "version"),
+    [
+        ("debian:12-slim", "docker.io", "library/debian", "12-slim"),
+        ("docker.io/debian:12", "docker.io", "library/debian", "12"),
+        ("jupyter/scipy-notebook:1", "docker.io", "jupyter/scipy-notebook", "1"),
+        ("quay.io/jupyter/scipy-notebook:1", "quay.io", "jupyter/scipy-notebook", "1"),
+        ("registry.example.edu:5000/ours:1", "registry.example.edu:5000", "ours", "1"),
+        ("localhost/a/b@sha256:00ff", "localhost", "a/b", "sha256:00ff"),
+        ("quay.io/ours:1@sha256:00ff", "quay.io", "ours", "sha256:00ff"),
+    ],
+)
+def test_an_images_name(image: str, registry: str, repository: str, version: str) -> None:
+    assert Reference.of(image) == Reference(registry, repository, version)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level", "words", "remedy"),
+    [
+        ("there", "ok", "image quay.io/ours/base:1 is in its registry (quay.io)", ""),
+        ("absent", "problem", "is not in its registry, which quay.io is", "correct servers.image"),
+        ("refused", "problem", "to who has no account there, or has no such image (why)", "or bring it there: docker"),
+        ("untrusted", "problem", "the certificate of quay.io, the registry of", "network: {ca_bundle: site-ca.crt}"),
+        ("trouble", "note", "quay.io does not say whether it has image", ""),
+        ("unreachable", "problem", "quay.io cannot be reached from there (why)", "docker save quay.io/ours/base:1 | s"),
+    ],
+)
+def test_what_a_registry_says_is_told_with_what_to_do(verdict: str, level: str, words: str, remedy: str) -> None:
+    image = "quay.io/ours/base:1"
+    given = config(servers={"image": image})
+    (found,) = networkchecks.images(given, {image: (verdict, "why")}, docker=True)
+    assert (found.level, words in found.text) == (level, True), found
+    assert remedy in found.text.partition("Try: ")[2]
+    (bare,) = networkchecks.images(given, {image: (verdict, "why")}, docker=False)
+    assert ("apt install docker.io there, and then " in bare.text) == ("docker save" in found.text)
 
 
 def test_what_it_does_not_reach_is_told_with_what_to_do() -> None:
-    wanted = networkchecks.targets(config(domain=NAME), ["quay.io/jupyter/scipy-notebook:1"])
-    answers = dict.fromkeys((target.key for target in wanted), "Connection refused")
-    found = list(networkchecks.outside(wanted, answers))
-    assert [finding.level for finding in found] == ["problem", "note"]
-    assert "docker save quay.io/jupyter/scipy-notebook:1 | ssh ... docker load" in found[0].text
-    assert all("Try: " in finding.text for finding in found)
-    bare = networkchecks.targets(config(), ["debian:12-slim"], docker=False)
-    assert bare[0].remedy.startswith("apt install docker.io there, and then bring it there: ")
-    assert {one.level for one in networkchecks.outside(wanted, dict.fromkeys(answers, ""))} == {"ok"}
-    wanted = networkchecks.targets(config(network={"package_index": "https://mirror.example.edu/simple"}), [])
+    wanted = networkchecks.targets(config(domain=NAME))
+    (found,) = networkchecks.outside(wanted, dict.fromkeys((target.key for target in wanted), "Connection refused"))
+    assert (found.level, "Try: " in found.text) == ("note", True)
+    assert {one.level for one in networkchecks.outside(wanted, {one.key: "" for one in wanted})} == {"ok"}
+    wanted = networkchecks.targets(config(network={"package_index": "https://mirror.example.edu/simple"}))
     (found_index,) = networkchecks.outside(wanted, {"mirror.example.edu:443": UNKNOWN})
     assert found_index.level == "problem"
 

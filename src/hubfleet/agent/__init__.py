@@ -6,6 +6,7 @@ from hubfleet.agent.facts import facts
 from hubfleet.agent.lock import Holder, hold
 from hubfleet.agent.logs import Said, read_log
 from hubfleet.agent.outside import certificate, connect, probe
+from hubfleet.agent.registry import manifests
 from hubfleet.agent.store import Store
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "connect",
     "facts",
     "hold",
+    "manifests",
     "observe",
     "probe",
     "read_log",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import Absent, Engine, observed_of
+from hubfleet.agent.registry import CERTIFICATES, PUBLIC, Reference
 from hubfleet.agent.tools import CREDENTIALS, HEARTBEAT_SECONDS, SHOWN_LINES
 from hubfleet.errors import ApplyError
 from hubfleet.resources.base import Change, Observed
@@ -52,7 +54,7 @@ def apply(image: Image, change: Change, progress: Progress) -> None:
         "buildargs": image.arguments,
     }
     build = _Build(f"building image {image.label}", progress)
-    with closing(engine.stream("/build", image.archive(), query, HEARTBEAT_SECONDS)) as messages:
+    with _trusted(image), closing(engine.stream("/build", image.archive(), query, HEARTBEAT_SECONDS)) as messages:
         for message in messages:
             if message is None:
                 build.beat()
@@ -60,6 +62,29 @@ def apply(image: Image, change: Change, progress: Progress) -> None:
                 build.fail(str(message["error"]))
             else:
                 build.hear(str(message.get("stream", "")))
+
+
+@contextmanager
+def _trusted(image: Image) -> Iterator[None]:
+    """Have the engine trust the site's authorities for the registry that the base comes from, during the build."""
+    registry = Reference.of(image.base).registry
+    if not image.authorities or registry == PUBLIC:
+        yield
+        return
+    folder = CERTIFICATES / registry
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o755)
+    # Each build has its own: two at once do not take each other's away, and one that was killed is tidied by the next.
+    file = folder / f"hubfleet-{image.tag.rpartition('/')[2].replace(':', '-')}.crt"
+    file.write_text(image.authorities)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        for place in missing:
+            with suppress(OSError):  # somebody else's are in it by now
+                place.rmdir()
 
 
 class _Build:

@@ -25,6 +25,7 @@ from hubfleet.agent.facts import facts
 from hubfleet.agent.lock import hold
 from hubfleet.agent.logs import read_log
 from hubfleet.agent.outside import certificate, connect, probe
+from hubfleet.agent.registry import manifests
 from hubfleet.agent.store import Store
 from hubfleet.errors import HubfleetError
 from hubfleet.resources.base import Change
@@ -139,6 +140,10 @@ def _probe(request: dict[str, Any], progress: Callable[[str], None], held: ExitS
     return probe(request["names"], request["targets"])
 
 
+def _manifests(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, list[str]]:
+    return manifests(request["images"], request["authorities"])
+
+
 def _certificate(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> str:
     return certificate(request["address"], request["port"], request["name"])
 
@@ -163,6 +168,7 @@ _VERBS: dict[str, Callable[[dict[str, Any], Callable[[str], None], ExitStack], A
     "request": _request,
     "connect": _connect,
     "probe": _probe,
+    "manifests": _manifests,
     "certificate": _certificate,
     "read_log": _read_log,
 }

@@ -75,7 +75,7 @@ class SiteNetwork(Section):
     ca_bundle: PathBeside | None = setting(
         None,
         "Certificates of authorities that only this site trusts, relative to this file; added to the usual ones in "
-        "images.",
+        "images. A registry that images come from may be known by them.",
         "site-ca.crt",
     )
     proxy: Url | None = setting(None, "Proxy for building images and for servers.", "http://proxy.example.edu:3128")

@@ -49,6 +49,9 @@ class Machine(Protocol):
     def probe(self, names: Sequence[str], targets: Sequence[tuple[str, int]]) -> dict[str, Any]:
         """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.probe`."""
 
+    def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
+        """What registries say of images, as seen from the machine; see `agent.manifests`."""
+
     def certificate(self, address: str, port: int, name: str) -> str:
         """The certificate (PEM) that is shown there to who asks for ``name``. Raises OSError if there is none."""
 

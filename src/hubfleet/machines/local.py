@@ -45,6 +45,9 @@ class LocalMachine:
     def probe(self, names: Sequence[str], targets: Sequence[tuple[str, int]]) -> dict[str, Any]:
         return agent.probe(names, targets)
 
+    def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
+        return agent.manifests(images, authorities)
+
     def certificate(self, address: str, port: int, name: str) -> str:
         return agent.certificate(address, port, name)
 

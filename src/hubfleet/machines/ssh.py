@@ -93,6 +93,10 @@ class SSHMachine:
         """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.probe`."""
         return dict(self._ask("probe", names=list(names), targets=list(targets)))
 
+    def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
+        """What registries say of images, as seen from the machine; see `agent.manifests`."""
+        return dict(self._ask("manifests", images=list(images), authorities=authorities))
+
     def certificate(self, address: str, port: int, name: str) -> str:
         """The certificate (PEM) that is shown there to who asks for ``name``. Raises OSError if there is none."""
         return str(self._ask("certificate", address=address, port=port, name=name))

@@ -30,6 +30,7 @@ class Image(Resource):
     base:      what it is built on, for people.
     context:   what it is built of: an archive that holds the Dockerfile, compressed, in base64. Not in manifests.
     arguments: of the build, which are no part of the result (proxies, which may have passwords). Not in manifests.
+    authorities: certificates (PEM) that the base's registry may be known by, beside the usual. Not in manifests.
     Observed keys: id, users (containers made from it, running or not); or `dockerengine.STOPPED`.
     """
 
@@ -41,6 +42,7 @@ class Image(Resource):
     base: str
     context: str = field(default="", repr=False)
     arguments: dict[str, str] = field(default_factory=dict, repr=False)
+    authorities: str = field(default="", repr=False)
 
     @classmethod
     def of(
@@ -63,7 +65,7 @@ class Image(Resource):
         return cls(f"{REPOSITORY}/{label}:{digest[:16]}", label, base, context, dict(arguments or {}))
 
     def redacted(self) -> Image:
-        return replace(self, context="", arguments={})
+        return replace(self, context="", arguments={}, authorities="")
 
     def steady(self, observed: Observed | None) -> Observed | None:
         """The tag says what is in it: no plan goes stale."""

@@ -133,7 +133,8 @@ def _image(config: Config, label: str, base: str, first: _Step, second: _Step) -
     # image, and another server for everybody.
     decisive = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if "agent.zip" not in name}
     digest = hashlib.sha256(json.dumps([RECIPE, dockerfile, decisive], sort_keys=True).encode()).hexdigest()
-    return replace(made, tag=f"hubfleet/{label}:{digest[:16]}")
+    authorities = bundle.read_text() if bundle else ""
+    return replace(made, tag=f"hubfleet/{label}:{digest[:16]}", authorities=authorities)
 
 
 def _dockerfile(config: Config, base: str) -> Iterator[str]:
