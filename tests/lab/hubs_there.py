@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import dockerd
+from harness import RunningHub
 from machines import Machine
 
 import command
 from hubfleet.cli import talk
 from hubfleet.cli.deployment import Options, open_deployment
+from hubfleet.layout import ROOT_BASE
 
 
 def write_files(folder: Path, machine: Machine, **settings: Any) -> None:
@@ -61,3 +64,17 @@ def ask_hub(folder: Path, method: str, target: str) -> Any:
         return talk.ask_hub(deployment, method, target)
     finally:
         deployment.machine.close()
+
+
+class HubThere(RunningHub):
+    """A hub on a machine of the lab, deployed from the folder over SSH; spoken to without HTTPS, at its address."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine, self.folder, self.as_user, self.name = machine, folder, None, "lab"
+        self.base, self.python = ROOT_BASE, Path(sys.executable)
+        self.url = f"http://{machine.address}:8000"
+        self.homes = self.state / "homes"
+
+    def write(self, settings: str = "", **given: Any) -> None:
+        listen = {"address": "0.0.0.0", "port": 8000}
+        write_files(self.folder, self.machine, https="off", listen=listen, login={"password": "file"}, **given)
