@@ -17,6 +17,7 @@ from hubfleet.agent import (
     image,
     network,
     process,
+    skeleton,
     trial,
 )
 from hubfleet.agent.base import Handler, Progress
@@ -36,6 +37,7 @@ from hubfleet.resources import (
     Observed,
     Process,
     Resource,
+    Skeleton,
     Trial,
     fingerprint,
 )
@@ -51,6 +53,7 @@ HANDLERS: dict[str, Handler[Any]] = {
     Network.kind: Handler(network.observe, network.apply),
     Firewall.kind: Handler(firewall.observe, firewall.apply),
     Container.kind: Handler(container.observe, container.apply),
+    Skeleton.kind: Handler(skeleton.observe, skeleton.apply),
     Trial.kind: Handler(trial.observe, trial.apply),
     Database.kind: Handler(database.observe, database.apply),
 }

@@ -17,7 +17,7 @@ from hubfleet.agent import Store
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.plan.model import Desired, Manifest, Placed, Plan
 from hubfleet.plan.show import plan_text
-from hubfleet.resources import Image, Resource, from_json
+from hubfleet.resources import Image, Resource, Skeleton, from_json
 
 KEPT = 20
 IMAGES_KEPT = 3
@@ -142,12 +142,13 @@ class Generations:
         return next(different, 0)
 
     def images_kept(self, desired: Desired) -> frozenset[str]:
-        """Ids of the images of `desired` and of the last generations before it, `IMAGES_KEPT` in all."""
+        """Ids of the images of `desired` and of the last generations before it, `IMAGES_KEPT` in all; and of what else
+        records do not hold: skeletons of homes."""
         wanted = _json([(name, item) for name, items in desired.machines.items() for item in items])
         known = [self._manifest(number)["machines"] for number in self._different()]
         last = [wanted, *(machines for machines in known if machines != wanted)][:IMAGES_KEPT]
         resources = (item for machines in last for items in _resources(machines).values() for item in items)
-        return frozenset(item.id for item in resources if isinstance(item, Image))
+        return frozenset(item.id for item in resources if isinstance(item, (Image, Skeleton)))
 
     def database(self, number: int) -> str | None:
         """The copy of the hub's database as this generation left it; None if none was made.

@@ -13,6 +13,7 @@ from hubfleet.resources.image import Image
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
 from hubfleet.resources.registry import from_json
+from hubfleet.resources.skeleton import Skeleton
 from hubfleet.resources.trial import Trial
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Observed",
     "Process",
     "Resource",
+    "Skeleton",
     "Trial",
     "fingerprint",
     "from_json",

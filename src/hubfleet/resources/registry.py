@@ -18,6 +18,7 @@ from hubfleet.resources.firewall import Firewall
 from hubfleet.resources.image import Image
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
+from hubfleet.resources.skeleton import Skeleton
 from hubfleet.resources.trial import Trial
 
 KINDS: dict[str, type[Resource]] = {
@@ -31,6 +32,7 @@ KINDS: dict[str, type[Resource]] = {
     Network.kind: Network,
     Firewall.kind: Firewall,
     Container.kind: Container,
+    Skeleton.kind: Skeleton,
     Trial.kind: Trial,
     Database.kind: Database,
 }

@@ -21,6 +21,8 @@ from hubfleet.engines.docker.images import (
     proxies,
     user_image,
 )
+from hubfleet.engines.docker.skeleton import folder as skeletons
+from hubfleet.engines.docker.skeleton import skeleton
 from hubfleet.engines.homes import HOMES_MARKER
 from hubfleet.engines.settings import hub_places, hub_settings
 from hubfleet.layout import Layout
@@ -34,6 +36,7 @@ from hubfleet.resources import (
     Image,
     Network,
     Resource,
+    Skeleton,
     Trial,
 )
 
@@ -46,7 +49,8 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     """All resources, in the order in which they are made: what takes long and disturbs nobody comes first."""
     who = accounts_of(config.hub, True)
     hub, users = hub_image(config, site), user_image(config, site)
-    files = _files(config, site, who, users)
+    homes_begin = skeleton(config, site.layout)
+    files = _files(config, site, who, users, homes_begin)
     return (
         DockerEngine(),
         hub,
@@ -56,8 +60,9 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
         Account(who.edge, f"edge of hub {config.hub}"),
         *_directories(config, site, who),
         *_networks(config),
+        *((homes_begin,) if homes_begin else ()),
         # Before the files: those who serve would read them if they had to start again.
-        _trial(config, site, who, hub, users),
+        _trial(config, site, who, hub, users, homes_begin),
         *(file for file in files.values() if not file.returns),
         *(
             resource
@@ -68,10 +73,10 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     )
 
 
-def _trial(config: Config, site: Site, who: Accounts, hub: Image, users: Image) -> Trial:
+def _trial(config: Config, site: Site, who: Accounts, hub: Image, users: Image, homes_begin: Skeleton | None) -> Trial:
     """The same once more, with another place."""
     config, second = trial.beside(config, site)
-    files = _files(config, second, who, users)
+    files = _files(config, second, who, users, homes_begin)
     containers = _containers(config, second, who, hub, files)
     return trial.trial(site, second, who, _directories(config, second, who), files, containers)
 
@@ -98,13 +103,15 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
         Directory(str(layout.launcher_socket.parent), root, who.hub, 0o710),
         Directory(str(layout.servers_run), root, root, 0o711),
     ]
+    if config.storage.homes is not None and config.storage.homes.skeleton is not None:
+        wanted.append(Directory(str(skeletons(layout)), root, root, 0o700))
     homes = config.homes(layout.homes)
     if homes is not None:
         wanted.append(Directory(str(homes), root, root, 0o711))
     return wanted
 
 
-def _files(config: Config, site: Site, who: Accounts, users: Image) -> dict[str, File]:
+def _files(config: Config, site: Site, who: Accounts, users: Image, homes_begin: Skeleton | None) -> dict[str, File]:
     """The files that hub, proxy, launcher and edge read at start, by short name.
 
     All are in directories closed to others. What is no secret has an open mode, so that a plan shows its changes.
@@ -121,7 +128,7 @@ def _files(config: Config, site: Site, who: Accounts, users: Image) -> dict[str,
             "python": ENVIRONMENT,
             "network": parts.users_network(config.hub),
             "homes": str(homes) if homes else None,
-            "skeleton": None,
+            "skeleton": homes_begin.path if homes_begin else None,
             "hub_account": who.hub,
             "host_root": parts.HOST,
             "variables": {**proxies(config), **config.servers.environment},

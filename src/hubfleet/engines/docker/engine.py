@@ -8,7 +8,7 @@ from typing import Any
 
 from hubfleet.config import Config
 from hubfleet.engines.base import Site
-from hubfleet.engines.docker import parts
+from hubfleet.engines.docker import parts, skeleton
 from hubfleet.engines.docker.desired import desired_state
 from hubfleet.engines.docker.specification import Settings
 from hubfleet.launcher.base import Launch
@@ -60,9 +60,7 @@ class DockerEngine:
             found.append(
                 f"{config.line('machines')}machines: engine docker is for one, and here are {names}. Try: keep one"
             )
-        if config.storage.homes is not None and config.storage.homes.skeleton is not None:
-            path = "storage.homes.skeleton"
-            found.append(f"{config.line(path)}{path} is not part of engine docker in this release. Try: remove it")
+        found += skeleton.problems(config)
         if _PASSWORD_IN_ADDRESS.search(site.requirements):
             path = "servers.requirements"
             found.append(

@@ -14,7 +14,7 @@ from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS
 from hubfleet.engines.docker.desired import desired_state
 from hubfleet.layout import Layout
-from hubfleet.resources import Container, Directory, File, Firewall, Image, Network, Resource
+from hubfleet.resources import Container, Directory, File, Firewall, Image, Network, Resource, Skeleton, Trial
 from sites import site
 
 CANARY = "canary-41d"
@@ -148,11 +148,22 @@ def test_the_directories_of_sockets_admit_who_needs_them() -> None:
     }
 
 
+def test_new_homes_begin_as_the_skeleton_that_is_on_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "start.ipynb").write_text("{}")
+    found = wanted(storage={"homes": {"skeleton": str(tmp_path)}})
+    (skeleton,) = [item for item in found if isinstance(item, Skeleton)]
+    trial = next(item for item in found if isinstance(item, Trial))
+    assert found.index(skeleton) < found.index(trial), "what is tried out has it too"
+    settings = [item for item in (*found, *trial.files) if isinstance(item, File) and "launcher.json" in item.path]
+    assert [json.loads(file.content)["engine"]["skeleton"] for file in settings] == [skeleton.path, skeleton.path]
+    assert Directory(str(Path(skeleton.path).parent), "root", "root", 0o700) in found
+    assert not [item for item in wanted() if isinstance(item, Skeleton)]
+
+
 @pytest.mark.parametrize(
     ("settings", "requirements", "privileged", "word"),
     [
         ({"machines": {"a": {"ssh": "a"}, "b": {"ssh": "b"}}}, "", True, "engine docker is for one, and here are a, b"),
-        ({"storage": {"homes": {"skeleton": "skel"}}}, "", True, "storage.homes.skeleton is not part of engine docker"),
         ({}, f"--index-url https://me:{CANARY}@mirror/simple\n", True, "an address with a password"),
         ({}, "", False, "the same command with sudo"),
     ],
