@@ -13,6 +13,7 @@ from typing import Any
 from hubfleet.config.document import Place, dig, leaves
 from hubfleet.config.fields import did_you_mean
 from hubfleet.config.https import WORDS, is_address, is_public
+from hubfleet.config.machines import ROLES
 
 Finding = tuple[Place, str, str | None]
 """A place, what is wrong there, and what to write."""
@@ -35,6 +36,34 @@ def references(data: dict[str, Any]) -> Iterator[Finding]:
                 place = ("servers", "profiles", key, "groups", str(index))
                 what = f"no group `{name}`{did_you_mean(name, groups)}"
                 yield place, what, f"groups: {{{name}: {{members: [...]}}}}"
+
+
+def machines(data: dict[str, Any]) -> Iterator[Finding]:
+    """Machines without a role, roles that too many or too few have, and one machine under two names."""
+    given = {name: machine for name, machine in _at(data, "machines", dict).items() if isinstance(machine, dict)}
+    roles = {name: _at(machine, "roles", list) for name, machine in given.items()}
+    if any(role not in ROLES for found in roles.values() for role in found):
+        return  # which has its own sentence
+    for name in given:
+        if not roles[name] and (len(given) > 1 or "roles" in given[name]):
+            yield ("machines", name), "has no role", "roles: [hub] or roles: [edge]"
+    for role in ROLES:
+        holders = [name for name, found in roles.items() for one in found if one == role]
+        for name in holders[1:]:
+            what = f"`{role}` is there twice" if name == holders[0] else f"`{role}` is what {holders[0]} is already"
+            yield ("machines", name, "roles"), what, f"one machine with role {role}"
+    if all(roles.values()) and given and "hub" not in [role for found in roles.values() for role in found]:
+        yield ("machines",), "no machine has the role `hub`", "roles: [hub] for one of them"
+    for key in ("ssh", "private_ip"):
+        first: dict[Any, str] = {}
+        for name, machine in given.items():
+            if isinstance(value := machine.get(key), str) and first.setdefault(value, name) != name:
+                what = f"`{value}` is {first[value]}'s too"
+                yield ("machines", name, key), what, "one machine with roles: [hub, edge], or another address"
+    apart = any(found == ["edge"] for found in roles.values())
+    for name, machine in given.items():
+        if machine.get("link_port") is not None and not (apart and "hub" in roles[name]):
+            yield ("machines", name, "link_port"), "no edge on another machine comes in by it", "remove it"
 
 
 def encryption(data: dict[str, Any]) -> Iterator[Finding]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from hubfleet.config.fields import BadValue, Form, Network, PathBeside, not_everybody
+from hubfleet.config.fields import BadValue, Form, Network, PathBeside, Port, did_you_mean, not_everybody
 from hubfleet.config.section import Section, setting
+
+ROLES = ("hub", "edge")
+_LATER_ROLES = ("worker", "storage")
+LINK_PORT = 7443
+"""Where the hub's machine takes what an edge on another machine passes on, unless the file says otherwise."""
 
 _DESTINATION = re.compile(
     r"(?P<scheme>ssh://)?([A-Za-z0-9_][A-Za-z0-9_.-]*@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(?P<port>:\d+)?",
@@ -32,6 +38,25 @@ def _destination(raw: object) -> str:
     return f"ssh://{raw}" if found["port"] and not found["scheme"] else str(raw)  # ssh takes a port in this form only
 
 
+def _role(raw: object) -> str:
+    if raw in ROLES:
+        return str(raw)
+    if raw in _LATER_ROLES:
+        raise BadValue(f"role {raw} is not part of this release", "roles: [hub], roles: [edge], or both")
+    close = did_you_mean(raw, ROLES) if isinstance(raw, str) else ""
+    raise BadValue(f"`{raw}` is not a role{close}", "roles: [hub], roles: [edge], or both")
+
+
+def _machine_address(raw: object) -> str:
+    try:
+        address: Any = ipaddress.ip_address(raw if isinstance(raw, str) else "")
+    except ValueError:
+        raise BadValue(f"`{raw}` is not an IP address", "10.0.0.10") from None
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise BadValue(f"`{raw}` is no address that another machine could reach it at", "10.0.0.10")
+    return str(address)
+
+
 def _image(raw: object) -> str:
     found = _IMAGE.fullmatch(raw) if isinstance(raw, str) else None
     if found is None:
@@ -51,6 +76,8 @@ def _url(raw: object) -> str:
 
 
 Destination = Annotated[str, PlainValidator(_destination), Form("SSH destination")]
+Role = Annotated[str, PlainValidator(_role), Form("hub or edge")]
+MachineAddress = Annotated[str, PlainValidator(_machine_address), Form("IP address")]
 Image = Annotated[str, PlainValidator(_image), Form("image with version")]
 Reachable = Annotated[
     Network, not_everybody("every machine of the site would be open to users", "those they need only")
@@ -66,6 +93,23 @@ class MachineSettings(Section):
     )
     ssh_config: PathBeside | None = setting(
         None, "File, relative to this file, that `ssh` reads instead of your `~/.ssh/config`.", "ssh_config"
+    )
+    roles: tuple[Role, ...] = setting(
+        (),
+        "What it is for: `hub` (the hub and users' servers; exactly one machine), `edge` (HTTPS; without one, the "
+        "hub's machine does that too). One machine alone needs none.",
+        ["hub"],
+        ["edge"],
+    )
+    private_ip: MachineAddress | None = setting(
+        None,
+        "Its address in the network of the machines, for what they send each other. Default: where `ssh` connects to.",
+        "10.0.0.10",
+    )
+    link_port: Port | None = setting(
+        None,
+        f"Role hub: TCP port at which it takes what an edge on another machine passes on. Default: {LINK_PORT}.",
+        7444,
     )
 
 

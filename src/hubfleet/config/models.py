@@ -169,8 +169,13 @@ class Config(Section):
     )
     machines: dict[Key, MachineSettings] = setting(
         {},
-        "Machines that are reached over SSH. Engine docker: one, which has the hub. None: this machine.",
+        "Machines that are reached over SSH: one for all, or one with role `hub` and one with role `edge`. "
+        "None: this machine.",
         {"hub1": {"ssh": "ubuntu@203.0.113.10"}},
+        {
+            "hub1": {"ssh": "ubuntu@10.0.0.10", "private_ip": "10.0.0.10", "roles": ["hub"]},
+            "front": {"ssh": "ubuntu@203.0.113.5", "roles": ["edge"]},
+        },
     )
     base_image: Image = setting(
         "debian:12-slim", "Debian image that the hub's own image is built on (engine docker).", "debian:12.11-slim"
@@ -228,6 +233,22 @@ class Config(Section):
         if self.https.certificate:
             return "certificate"
         return "authority" if self.https.acme else "auto"
+
+    @property
+    def hub_machine(self) -> str | None:
+        """The name of the machine that has the hub; None: it is the one hubfleet runs on."""
+        found = (name for name, machine in self.machines.items() if not machine.roles or "hub" in machine.roles)
+        return next(found, None)
+
+    @property
+    def edge_machine(self) -> str | None:
+        """The name of the machine that people come in by: the hub's unless another one has the role."""
+        return next((name for name, machine in self.machines.items() if "edge" in machine.roles), self.hub_machine)
+
+    @property
+    def edge_apart(self) -> bool:
+        """Whether people come in by another machine than the hub's."""
+        return self.edge_machine != self.hub_machine
 
     def homes(self, usual: Path) -> Path | None:
         """Where homes are kept, `usual` unless the file names a place; None when they are not."""

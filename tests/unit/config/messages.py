@@ -119,6 +119,57 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "hubfleet.yaml:2: machines.a.ssh: `-oProxyCommand=x` is not an SSH destination. "
         "Try: ubuntu@203.0.113.10, a Host of ~/.ssh/config, or ubuntu@host:2222",
     ),
+    "unknown role": (
+        f"{HUB}machines: {{a: {{ssh: a, roles: [hub, egde]}}}}\n",
+        "hubfleet.yaml:2: machines.a.roles: `egde` is not a role: did you mean `edge`? "
+        "Try: roles: [hub], roles: [edge], or both",
+    ),
+    "role of a later release": (
+        f"{HUB}machines: {{a: {{ssh: a, roles: [hub, worker]}}}}\n",
+        "hubfleet.yaml:2: machines.a.roles: role worker is not part of this release. "
+        "Try: roles: [hub], roles: [edge], or both",
+    ),
+    "two machines without roles": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: [hub]}}\n  b: {{ssh: b}}\n",
+        "hubfleet.yaml:4: machines.b: has no role. Try: roles: [hub] or roles: [edge]",
+    ),
+    "no role at all": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: []}}\n",
+        "hubfleet.yaml:3: machines.a: has no role. Try: roles: [hub] or roles: [edge]",
+    ),
+    "two hubs": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: [hub]}}\n  b: {{ssh: b, roles: [edge, hub]}}\n",
+        "hubfleet.yaml:4: machines.b.roles: `hub` is what a is already. Try: one machine with role hub",
+    ),
+    "two edges": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: [hub, edge]}}\n  b: {{ssh: b, roles: [edge]}}\n",
+        "hubfleet.yaml:4: machines.b.roles: `edge` is what a is already. Try: one machine with role edge",
+    ),
+    "a role twice": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: [hub, hub]}}\n",
+        "hubfleet.yaml:3: machines.a.roles: `hub` is there twice. Try: one machine with role hub",
+    ),
+    "no hub": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: [edge]}}\n",
+        "hubfleet.yaml:2: machines: no machine has the role `hub`. Try: roles: [hub] for one of them",
+    ),
+    "one machine under two names": (
+        f"{HUB}machines:\n  a: {{ssh: a, roles: [hub]}}\n  b: {{ssh: a, roles: [edge]}}\n",
+        "hubfleet.yaml:4: machines.b.ssh: `a` is a's too. Try: one machine with roles: [hub, edge], or another address",
+    ),
+    "private name": (
+        f"{HUB}machines: {{a: {{ssh: a, private_ip: hub1.lan}}}}\n",
+        "hubfleet.yaml:2: machines.a.private_ip: `hub1.lan` is not an IP address. Try: 10.0.0.10",
+    ),
+    "private address of everybody": (
+        f"{HUB}machines: {{a: {{ssh: a, private_ip: 127.0.0.1}}}}\n",
+        "hubfleet.yaml:2: machines.a.private_ip: `127.0.0.1` is no address that another machine could reach it at. "
+        "Try: 10.0.0.10",
+    ),
+    "port of a line that is not there": (
+        f"{HUB}machines: {{a: {{ssh: a, link_port: 7000}}}}\n",
+        "hubfleet.yaml:2: machines.a.link_port: no edge on another machine comes in by it. Try: remove it",
+    ),
     "image without a version": (
         f"{HUB}servers: {{image: quay.io/jupyter/scipy-notebook}}\n",
         "hubfleet.yaml:2: servers.image: `quay.io/jupyter/scipy-notebook` means another image every week. "

@@ -16,7 +16,10 @@ REFERENCE = Path(__file__).parents[3] / "docs/reference"
 
 # Settings that mean something beside another one only.
 _WITH = {
-    ("MachineSettings", "ssh_config"): {"ssh": "root@192.0.2.7"},
+    **{
+        ("MachineSettings", name): {"ssh": "root@192.0.2.7"}
+        for name in ("ssh_config", "roles", "private_ip", "link_port")
+    },
     ("Https", "certificate"): {"key": "hub.key"},
     ("Https", "key"): {"certificate": "hub.pem"},
     ("Https", "ca_bundle"): {"acme": "https://ca.example.edu/acme/acme/directory"},
