@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,8 +21,9 @@ from harness import free_port
 
 from hubfleet import agent
 from hubfleet.config import Config
-from hubfleet.engines.docker.edge import Places, caddy_json, command
+from hubfleet.engines.docker.edge import Places, caddy_json, command, gate_json
 from hubfleet.environments import lock_text
+from hubfleet.link import Link
 from hubfleet.resources import Change, Environment
 from pairs import NAME
 from waiting import soon
@@ -212,6 +214,40 @@ class Edge:
         """The certificate that is served, or nothing."""
         done = self.curl("/", "--insecure", "--output", os.devnull, "--write-out", "%{certs}")
         return done.stdout[done.stdout.find("-----BEGIN") :].encode() if "-----BEGIN" in done.stdout else b""
+
+
+class Gate:
+    """What an edge on another machine comes in by, on a free port of this machine, with both ends' certificates."""
+
+    def __init__(self, folder: Path, entrance: Path, link: Link) -> None:
+        self.folder, self.log, self.port, self.ends = folder, folder / "gate.log", free_port(), folder / "ends"
+        self.ends.mkdir(parents=True)
+        here = {"certificate.pem": link.gate_certificate, "key.pem": link.gate_key, "edge.pem": link.edge_certificate}
+        there = {"certificate.pem": link.edge_certificate, "key.pem": link.edge_key, "gate.pem": link.gate_certificate}
+        for place, files in ((folder, here), (self.ends, there)):
+            for name, text in files.items():
+                (place / name).write_text(text)
+        self.data = json.loads(gate_json(str(entrance), str(folder), self.port, str(folder / "alive.sock")))
+        self.program: Program | None = None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """For an edge that is to come in by it."""
+        return {"gate": f"127.0.0.1:{self.port}", "link": str(self.ends)}
+
+    def start(self) -> None:
+        file = self.folder / "gate.json"
+        file.write_text(json.dumps(self.data))
+        self.program = Program(list(command(str(file))), self.log, {"HOME": str(self.folder)})
+        soon(self.listens)
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def end(self) -> None:
+        if self.program:
+            self.program.end()
 
 
 class Authority:

@@ -14,6 +14,7 @@ from typing import Any
 import hubfleet
 from hubfleet.config import Config
 from hubfleet.config.https import PUBLIC_AUTHORITY, Https
+from hubfleet.link import NAME
 
 # What else programs believe of a request's origin. Of these the edge sends none, so none may come from outside.
 _BELIEVED = (
@@ -40,10 +41,14 @@ class Places:
     ``http_port`` and ``https_port`` are listened on; ``public_port`` is where people reach the second of them.
     ``alive``: a socket of its own at which it says that it runs.
     ``names``: what a self-signed certificate is for when there is no domain.
+    ``gate``: "address:port" of the gate on the hub's machine, in place of ``entrance``, and ``link`` the directory of
+    what is shown there: certificate.pem, key.pem, and gate.pem, the only certificate that the gate may have.
     """
 
     entrance: str
     storage: str
+    gate: str = ""
+    link: str = ""
     certificate: str = ""
     key: str = ""
     ca_bundle: str = ""
@@ -69,16 +74,55 @@ def caddy_json(config: Config, places: Places) -> str:
             "https_port": places.https_port,
             # Whoever replaces the edge waits for it: requests may end, but not for hours.
             "grace_period": "3s",
-            "servers": {**(servers or {"http": _plain(config, places)}), **_alive(places)},
+            "servers": {**(servers or {"http": _plain(config, places)}), **_alive(places.alive)},
         }
     }
     if encrypted:
         apps |= _certificates(config, places)
+    return _text(apps, places.storage)
+
+
+def gate_json(entrance: str, folder: str, port: int, alive: str) -> str:
+    """The configuration of the Caddy at the hub's machine that an edge on another one comes in by.
+
+    ``folder`` has its certificate.pem and key.pem, and edge.pem: who has that certificate's key is let in, and nobody
+    else. So what it says of whom it asks for is passed on as it is.
+    """
+    client = {"mode": "require_and_verify", "trusted_ca_certs_pem_files": [f"{folder}/edge.pem"]}
+    said = {name: [f"{{http.request.header.{name}}}"] for name in _SAID_BY_EDGE}
+    proxy = {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": f"unix/{entrance}"}],
+        "headers": {"request": {"set": said}},
+        **_PATIENCE,
+        "transport": _TO_NODE,
+    }
+    bare = {"handler": "headers", "response": {"delete": ["Server"], "deferred": True}}
+    server = _server(
+        port,
+        [{"handle": [bare, proxy]}],
+        errors={"routes": _error_routes({"handler": "headers", "response": {"delete": ["Server"]}})},
+        protocols=["h1"],
+        tls_connection_policies=[{"client_authentication": client, "protocol_min": "tls1.3"}],
+        # People ask for the hub's name, the edge for the gate's: what they ask for is not who they are.
+        strict_sni_host=False,
+    )
+    pair = {"certificate": f"{folder}/certificate.pem", "key": f"{folder}/key.pem", "format": "pem"}
+    servers = {"gate": server, **_alive(alive)}
+    apps = {
+        # not its usual ones, which it may not take
+        "http": {"http_port": 8080, "https_port": port, "grace_period": "3s", "servers": servers},
+        "tls": {"disable_ocsp_stapling": True, "certificates": {"load_files": [pair]}},
+    }
+    return _text(apps, f"{folder}/storage")
+
+
+def _text(apps: dict[str, Any], storage: str) -> str:
     return json.dumps(
         {
             "admin": {"disabled": True, "config": {"persist": False}},
             "logging": {"logs": {"default": _LOG}},
-            "storage": {"module": "file_system", "root": places.storage},
+            "storage": {"module": "file_system", "root": storage},
             "apps": apps,
         },
         indent=1,
@@ -134,12 +178,12 @@ def _redirect(config: Config, places: Places) -> dict[str, Any]:
     return _server(places.http_port, [{"handle": [_to_https(config, places)]}], protocols=["h1"])
 
 
-def _alive(places: Places) -> dict[str, Any]:
+def _alive(socket: str) -> dict[str, Any]:
     """Answers whoever looks whether the edge runs, without going through it to the hub."""
-    if not places.alive:
+    if not socket:
         return {}
     answer = {"handler": "static_response", "status_code": 204}
-    listens = {"listen": [f"unix/{places.alive}"], "automatic_https": {"disable": True}}
+    listens = {"listen": [f"unix/{socket}"], "automatic_https": {"disable": True}}
     return {"alive": {**listens, "routes": [{"handle": [answer]}], "protocols": ["h1"]}}
 
 
@@ -169,20 +213,47 @@ def _hub(config: Config, places: Places) -> list[dict[str, Any]]:
     ]
 
 
+_SAID_BY_EDGE = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host")
+# A proxy that is being replaced is waited for, instead of an error for all who ask meanwhile.
+_PATIENCE: dict[str, Any] = {"load_balancing": {"try_duration": "5s", "try_interval": "100ms"}}
+_TO_NODE: dict[str, Any] = {
+    "protocol": "http",
+    "versions": ["1.1"],
+    "compression": False,
+    # The proxy (Node) closes what was idle for 5 s. The edge has to be first: a request that it sends at that very
+    # moment would be lost.
+    "keep_alive": {"idle_timeout": "4s", "max_idle_conns_per_host": 256},
+}
+
+
 def _to_proxy(config: Config, places: Places) -> dict[str, Any]:
+    upstream = places.gate or f"unix/{places.entrance}"
+    # The name that was asked for, not the gate's, is what the hub has to know.
+    name = {"headers": {"request": {"set": {"Host": ["{http.request.hostport}"]}}}} if places.gate else {}
     return {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": f"unix/{places.entrance}"}],
+        "upstreams": [{"dial": upstream}],
         "trusted_proxies": list(config.listen.trusted_proxies),
-        # A proxy that is being replaced is waited for, instead of an error for all who ask meanwhile.
-        "load_balancing": {"try_duration": "5s", "try_interval": "100ms"},
-        "transport": {
-            "protocol": "http",
-            "versions": ["1.1"],
-            "compression": False,
-            # The proxy (Node) closes what was idle for 5 s. The edge has to be first: a request that it sends at that
-            # very moment would be lost.
-            "keep_alive": {"idle_timeout": "4s", "max_idle_conns_per_host": 256},
+        **name,
+        **_PATIENCE,
+        "transport": _to_gate(places.link) if places.gate else _TO_NODE,
+    }
+
+
+def _to_gate(link: str) -> dict[str, Any]:
+    return {
+        "protocol": "http",
+        "versions": ["1.1"],  # websockets have no other
+        "compression": False,
+        "dial_timeout": "3s",
+        # Far below the time after which the gate closes what is idle.
+        "keep_alive": {"idle_timeout": "1m", "max_idle_conns_per_host": 256},
+        "tls": {
+            "server_name": NAME,
+            "root_ca_pem_files": [f"{link}/gate.pem"],
+            "client_certificate_file": f"{link}/certificate.pem",
+            "client_certificate_key_file": f"{link}/key.pem",
+            "handshake_timeout": "5s",
         },
     }
 
@@ -196,6 +267,10 @@ def _headers(config: Config, *, deferred: bool) -> dict[str, Any]:
 
 
 def _errors(config: Config) -> list[dict[str, Any]]:
+    return _error_routes(_headers(config, deferred=False))
+
+
+def _error_routes(headers: dict[str, Any]) -> list[dict[str, Any]]:
     page = Path(hubfleet.__file__).parent / "hub" / "proxy-errors" / "503.html"
     answer = {
         "handler": "static_response",
@@ -204,7 +279,7 @@ def _errors(config: Config) -> list[dict[str, Any]]:
         "body": page.read_text(encoding="utf-8"),
     }
     unanswered = "{http.error.status_code} in [502, 503, 504]"
-    return [{"handle": [_headers(config, deferred=False)]}, {"match": [{"expression": unanswered}], "handle": [answer]}]
+    return [{"handle": [headers]}, {"match": [{"expression": unanswered}], "handle": [answer]}]
 
 
 def _certificates(config: Config, places: Places) -> dict[str, Any]:
