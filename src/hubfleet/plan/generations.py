@@ -141,14 +141,19 @@ class Generations:
         next(different, None)
         return next(different, 0)
 
-    def images_kept(self, desired: Desired) -> frozenset[str]:
-        """Ids of the images of `desired` and of the last generations before it, `IMAGES_KEPT` in all; and of what else
-        records do not hold: skeletons of homes."""
+    def images_kept(self, desired: Desired) -> dict[str, frozenset[str]]:
+        """Ids of the images of `desired` and of the last generations before it, `IMAGES_KEPT` in all, for each of its
+        machines; and of what else records do not hold: skeletons of homes."""
         wanted = _json([(name, item) for name, items in desired.machines.items() for item in items])
         known = [self._manifest(number)["machines"] for number in self._different()]
         last = [wanted, *(machines for machines in known if machines != wanted)][:IMAGES_KEPT]
-        resources = (item for machines in last for items in _resources(machines).values() for item in items)
-        return frozenset(item.id for item in resources if isinstance(item, (Image, Skeleton)))
+        found = [_resources(machines) for machines in last]
+        return {
+            name: frozenset(
+                item.id for there in found for item in there.get(name, ()) if isinstance(item, (Image, Skeleton))
+            )
+            for name in desired.machines
+        }
 
     def database(self, number: int) -> str | None:
         """The copy of the hub's database as this generation left it; None if none was made.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from types import MappingProxyType
 
 from hubfleet.errors import CheckError, HubfleetError
 from hubfleet.machines import Machine
@@ -14,13 +14,16 @@ from hubfleet.resources import Change, Observed, Resource, fingerprint
 
 
 def make_plan(
-    desired: Desired, machines: Mapping[str, Machine], previous: Manifest, kept: Container[str] = frozenset()
+    desired: Desired,
+    machines: Mapping[str, Machine],
+    previous: Manifest,
+    kept: Mapping[str, Container[str]] = MappingProxyType({}),
 ) -> Plan:
     """The changes that lead from what the machines have to `desired`. Changes nothing.
 
     previous: `Generations.known()`; of what it has and `desired` has not, files, processes and unused
               environments are removed, directories and accounts stay.
-    kept:     ids of what is not removed either: what a rollback would need.
+    kept:     by machine, ids of what is not removed either: what a rollback would need, or what still serves.
     Raises CheckError where no change could lead there, HubfleetError if a machine cannot be observed.
     """
     names = [name for name in dict.fromkeys([*desired.machines, *previous.resources]) if name in machines]
@@ -30,7 +33,8 @@ def make_plan(
     wanted = [desired.machines.get(name, ()) for name in names]
     earlier = [previous.resources.get(name, ()) for name in names]
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-        parts = list(pool.map(partial(_compare, kept), [machines[name] for name in names], wanted, earlier))
+        keeps: list[Container[str]] = [kept.get(name, frozenset()) for name in names]
+        parts = list(pool.map(_compare, keeps, [machines[name] for name in names], wanted, earlier))
     gone = [name for name in previous.resources if name not in machines]
     return Plan(
         hub=desired.hub,

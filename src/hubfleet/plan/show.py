@@ -30,7 +30,7 @@ def plan_lines(plan: Plan, *, full: bool = False) -> list[Line]:
     """The plan, line by line. full: long diffs as well, which otherwise end after 40 lines, new files after 8."""
     lines = [Line(f"{plan.hub}: {summary(plan)}", "heading")]
     lines += [Line(f"  {setting}", "setting") for setting in plan.desired.settings]
-    several = len(plan.desired.machines) > 1
+    several = len({*plan.desired.machines, *(name for name, _ in plan.changes)}) > 1
     machine = ""
     for name, change in plan.changes:
         if several and name != machine:

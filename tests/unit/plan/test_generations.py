@@ -94,20 +94,20 @@ def test_one_that_is_an_earlier_one_again_says_so_until_the_next(tmp_path: Path)
 def test_images_of_the_last_three_are_kept_whatever_failed_between(tmp_path: Path) -> None:
     generations = Generations(tmp_path)
     first, second, third, fourth, failed = map(_image, ("1", "2", "3", "4", "failed"))
-    assert generations.images_kept(_wants(tmp_path, first)) == {first.id}
+    assert generations.images_kept(_wants(tmp_path, first))["local"] == {first.id}
     for image in (first, second, third):
         _record(_wants(tmp_path, image))
         _record(_wants(tmp_path, image, failed), finished=False)
     _record(_wants(tmp_path, third))
-    assert generations.images_kept(_wants(tmp_path, third)) == {first.id, second.id, third.id}
-    assert generations.images_kept(_wants(tmp_path, fourth)) == {second.id, third.id, fourth.id}
+    assert generations.images_kept(_wants(tmp_path, third))["local"] == {first.id, second.id, third.id}
+    assert generations.images_kept(_wants(tmp_path, fourth))["local"] == {second.id, third.id, fourth.id}
 
 
 def test_what_a_way_back_needs_is_known_and_not_removed(tmp_path: Path) -> None:
     kept, dropped = File(str(tmp_path / "kept"), "x"), File(str(tmp_path / "dropped"), "x")
     deploy(_wants(tmp_path / "state", kept, dropped))
     generations = Generations(tmp_path / "state")
-    plan = make_plan(_wants(tmp_path / "state"), MACHINES, generations.known(), {kept.id})
+    plan = make_plan(_wants(tmp_path / "state"), MACHINES, generations.known(), {"local": {kept.id}})
     assert [change.resource.id for _, change in plan.changes] == [dropped.id]
     assert {resource.id for _, resource in plan.leftovers} == {kept.id, dropped.id}
     assert plan.notes == ()
