@@ -63,6 +63,11 @@ class Layout:
         owner = 0 if self.privileged else os.geteuid()
         return Path("/tmp") / f"hubfleet-{owner}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
 
+    @property
+    def called(self) -> Path:
+        """On a machine without the hub: what the last deployment called it."""
+        return self.state / "machine"
+
     # What belongs to whom: hub/ is the hub's own, launcher/ and secrets/ are the operator's (root's), logs/ too.
     @property
     def hub_dir(self) -> Path:

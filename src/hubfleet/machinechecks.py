@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from hubfleet import networkchecks
@@ -29,30 +30,66 @@ FEATURES = {
     ),
 }
 """Of the kernel, by the name in the facts: what is missed without it, and what to do."""
+ALL = frozenset({"hub", "edge"})
+"""What a machine can be for."""
 _ENGINE_SOCKET = "/var/run/docker.sock"
 
 
-def run_machine_checks(config: Config, site: Site, machine: Machine, engine: Engine) -> list[Finding]:
-    """All checks for a hub whose parts are containers. Raises UnreachableError where there is no way to the machine."""
+def run_machine_checks(
+    config: Config, site: Site, machine: Machine, others: Mapping[str, Machine], engine: Engine
+) -> list[Finding]:
+    """All checks for a hub whose parts are containers, on ``machine`` and others.
+
+    Raises UnreachableError where there is no way to one of them.
+    """
+    apart = {name for name in engine.elsewhere(config).values() if name in others}
+    asked = [(machine, frozenset({"hub"}) if apart else ALL), *((others[name], frozenset({"edge"})) for name in apart)]
+    port = engine.link_port(config)
+    link = (site.hub_address, port) if port else None
     with ThreadPoolExecutor() as beside:
-        led = beside.submit(_leads, [name for name in (config.domain, machine.address) if name and config.domain])
+        looks = [beside.submit(_look, config, engine, there, roles, link) for there, roles in asked]
+        found = [look.result() for look in looks]
+    findings = [
+        Finding("ok", f"configuration of hub {config.hub}"),
+        *_engine(config, site, engine),
+        *networkchecks.certificate(config),
+    ]
+    for (there, _), (facts, seen) in zip(asked, found, strict=True):
+        findings += [replace(one, text=f"{there.name}: {one.text}") for one in seen] if apart else seen
+        if link and there is machine:
+            findings += networkchecks.listens_at(config, machine.name, facts)
+    if link:
+        there, (facts, _) = asked[1][0], found[1]
+        up = str(link[1]) in found[0][0]["listening"]
+        findings.append(networkchecks.linked(there.name, machine.name, link, facts["link"], up))
+    return findings
+
+
+def _look(
+    config: Config, engine: Engine, machine: Machine, roles: Collection[str], link: tuple[str, int] | None
+) -> tuple[dict[str, Any], list[Finding]]:
+    """Of one machine its facts and what is found; in ``facts["link"]`` why an edge there does not reach the hub's
+    machine, or ""."""
+    edge, name = "edge" in roles, config.domain
+    with ThreadPoolExecutor() as beside:
+        led = beside.submit(_leads, [one for one in (name, machine.address) if one and name and edge])
         before = time.time()
         facts = machine.facts()
         skew = facts["time"] - (before + time.time()) / 2
-        missing = _missing(machine, config, facts)
+        missing = _missing(machine, config, facts, roles)
         lacking = [image for image, lacks in missing.items() if lacks]
-        wanted = networkchecks.targets(config)
-        seen = machine.probe([config.domain] if config.domain else [], [(one.host, one.port) for one in wanted])
+        wanted = networkchecks.targets(config, edge=edge)
+        further = [link] if link and "hub" not in roles else []
+        targets = [*((one.host, one.port) for one in wanted), *further]
+        seen = machine.probe([name] if name and edge else [], targets)
         bundle = config.network.ca_bundle
         said = machine.manifests(lacking, bundle.read_text() if bundle else "") if lacking else {}
         names = led.result()
-    return [
-        Finding("ok", f"configuration of hub {config.hub}"),
-        *_engine(config, site, engine),
+    facts["link"] = next((seen["targets"][f"{host}:{port}"] for host, port in further), "")
+    return facts, [
         Finding("ok", f"{machine.name} is reached as {facts['user']}, with Python {facts['python']}"),
-        *judged(config, engine, facts, skew),
-        *networkchecks.certificate(config),
-        *_domain(config, machine, facts, names, seen["names"]),
+        *judged(config, engine, facts, skew, roles),
+        *(_domain(config, machine, facts, names, seen["names"]) if edge else ()),
         *(Finding("ok", f"image {image} is there") for image, lacks in missing.items() if not lacks),
         *networkchecks.images(config, said, docker=bool(facts["docker"])),
         *networkchecks.outside(wanted, seen["targets"]),
@@ -85,17 +122,19 @@ def _domain(
         )
 
 
-def judged(config: Config, engine: Engine, facts: dict[str, Any], skew: float) -> list[Finding]:
+def judged(
+    config: Config, engine: Engine, facts: dict[str, Any], skew: float, roles: Collection[str] = ALL
+) -> list[Finding]:
     """What a machine's facts say of it. ``skew``: seconds that its clock is ahead of the one here. Pure."""
     return [
         *_system(facts),
         *_sqlite(facts),
         *_clock(skew),
-        *_room(config, facts),
+        *_room(config, facts, roles),
         *_kernel(facts),
         *_docker(facts),
-        *networkchecks.listens(config, facts),
-        *_ports(config, engine, facts),
+        *(networkchecks.listens(config, facts) if "edge" in roles else ()),
+        *_ports(config, engine, facts, roles),
     ]
 
 
@@ -139,7 +178,7 @@ def _clock(skew: float) -> Iterator[Finding]:
         )
 
 
-def _room(config: Config, facts: dict[str, Any]) -> Iterator[Finding]:
+def _room(config: Config, facts: dict[str, Any], roles: Collection[str]) -> Iterator[Finding]:
     free, total = facts["disk_free"], facts["memory"]
     text = f"{free / 1024**3:.1f} GB free for images and state"
     if free < NEEDED_BYTES and not facts["docker"]:
@@ -147,7 +186,7 @@ def _room(config: Config, facts: dict[str, Any]) -> Iterator[Finding]:
     else:
         yield Finding("ok" if free >= NEEDED_BYTES else "note", text)
     text = f"{total / 1024**3:.1f} GB memory"
-    if limit := config.servers.memory.limit:
+    if (limit := config.servers.memory.limit) and "hub" in roles:
         text += f", enough for {total // limit} servers at their limit of {limit}"
     yield Finding("note" if total < NEEDED_MEMORY else "ok", text)
 
@@ -185,12 +224,15 @@ def _docker(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", f"Docker {docker['version']}, live-restore is {keeps}")
 
 
-def _ports(config: Config, engine: Engine, facts: dict[str, Any]) -> Iterator[Finding]:
-    for port in engine.ports(config):
+def _ports(config: Config, engine: Engine, facts: dict[str, Any], roles: Collection[str]) -> Iterator[Finding]:
+    away = engine.elsewhere(config)
+    wanted = {part: ports for part, ports in engine.ports(config).items() if roles == ALL or _on(part, away, roles)}
+    ours = {*engine.containers(config).values(), *engine.doors(config.hub)}
+    for port in (port for ports in wanted.values() for port in ports):
         holder = facts["listening"].get(str(port))
         if holder is None:
             yield Finding("ok", f"port {port} is free")
-        elif facts["ports"].get(str(port)) in engine.containers(config.hub).values():
+        elif facts["ports"].get(str(port)) in ours:
             yield Finding("ok", f"port {port} is this hub's")
         else:
             name = facts["ports"].get(str(port), "")
@@ -198,9 +240,15 @@ def _ports(config: Config, engine: Engine, facts: dict[str, Any]) -> Iterator[Fi
             yield Finding("problem", f"{who} holds port {port}. Try: end it, or choose another port")
 
 
-def _missing(machine: Machine, config: Config, facts: dict[str, Any]) -> dict[str, bool]:
+def _on(part: str, away: Mapping[str, str], roles: Collection[str]) -> bool:
+    """Whether a part is on a machine with these roles."""
+    return (part in away) == ("hub" not in roles)
+
+
+def _missing(machine: Machine, config: Config, facts: dict[str, Any], roles: Collection[str]) -> dict[str, bool]:
     """The images that ours are built on, and whether each is missing there."""
-    wanted = dict.fromkeys([config.base_image, config.servers.image or config.base_image])
+    servers = [config.servers.image or config.base_image] if "hub" in roles else []
+    wanted = dict.fromkeys([config.base_image, *servers])
     return {image: not (facts["docker"] and _present(machine, image)) for image in wanted}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,6 +16,7 @@ from hubfleet.config import Config
 from hubfleet.config.https import PUBLIC_AUTHORITY, Https, Kind
 from hubfleet.errors import HubfleetError
 
+_REFUSED = os.strerror(errno.ECONNREFUSED)
 Names = Sequence[str] | str
 """The addresses a name leads to, or the resolver's words why there are none."""
 
@@ -33,8 +36,8 @@ class Target:
         return f"{self.host}:{self.port}"
 
 
-def targets(config: Config) -> list[Target]:
-    """What the machine has to reach for this configuration, beside registries of images."""
+def targets(config: Config, *, edge: bool = True) -> list[Target]:
+    """What the machine has to reach for this configuration, beside registries of images. edge: people come in by it."""
     network = config.network
     found: list[Target] = []
     if network.proxy:
@@ -43,7 +46,7 @@ def targets(config: Config) -> list[Target]:
     elif network.package_index:
         remedy = f"correct {config.line('network.package_index')}network.package_index, or name a network.proxy"
         found.append(_of(network.package_index, "the package index", "problem", remedy))
-    if config.https_kind in ("auto", "authority"):
+    if edge and config.https_kind in ("auto", "authority"):
         given = config.https.acme if isinstance(config.https, Https) else None
         remedy = "let the machine reach it; without it there is no new certificate"
         found.append(_of(given or PUBLIC_AUTHORITY, "the authority for the certificate", "note", remedy))
@@ -171,6 +174,27 @@ def listens(config: Config, facts: Mapping[str, Any]) -> Iterator[Finding]:
         line = config.line("listen.address")
         remedy = f"{line}listen.address: one of {_listed(own)}, or 0.0.0.0"
         yield Finding("problem", f"the machine has no address {address}. Try: {remedy}")
+
+
+def listens_at(config: Config, machine: str, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the hub's machine has the private address that an edge on another one is to come to."""
+    settings = config.machines.get(machine)
+    if settings and settings.private_ip and settings.private_ip not in facts["addresses"]:
+        path = f"machines.{machine}.private_ip"
+        remedy = f"{config.line(path)}{path}: one of {_listed(set(facts['addresses']))}"
+        yield Finding("problem", f"{machine} has no address {settings.private_ip}. Try: {remedy}")
+
+
+def linked(edge: str, hub: str, link: tuple[str, int], why: str, up: bool) -> Finding:
+    """Whether the edge's machine reaches the hub's. ``why`` not, or ""; ``up``: something listens there already."""
+    host, port = link
+    there = f"{hub} at {host}, TCP port {port}"
+    if not why:
+        return Finding("ok", f"{edge} reaches {there}")
+    if not up and why == _REFUSED:
+        return Finding("ok", f"{edge} reaches {hub} at {host}; at TCP port {port} nothing listens yet")
+    remedy = f"let {edge} through to that port, or name another address: machines.{hub}.private_ip"
+    return Finding("problem", f"{edge} does not reach {there} ({why}). Try: {remedy}")
 
 
 def _anywhere(address: str) -> bool:

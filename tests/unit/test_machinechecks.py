@@ -93,3 +93,17 @@ def test_the_port_of_a_hub_without_https() -> None:
     assert [finding.text for finding in failures(found)] == [
         "nginx (pid 77) holds port 8123. Try: end it, or choose another port"
     ]
+
+
+@pytest.mark.parametrize(("roles", "free"), [({"hub"}, [7443]), ({"edge"}, [443, 80])])
+def test_each_of_two_machines_is_asked_for_its_own_ports(roles: set[str], free: list[int]) -> None:
+    machines = {"hub1": {"ssh": "a", "roles": ["hub"]}, "front": {"ssh": "b", "roles": ["edge"]}}
+    given = {"hub": "physics101", "engine": "docker", "https": "self-signed", "machines": machines}
+    config = Config.model_validate({**given, "servers": {"memory": {"limit": "1G"}}})
+    found = [one.text for one in judged(config, engine("docker"), HEALTHY, 0, roles)]
+    assert [text for text in found if text.startswith("port ")] == [f"port {port} is free" for port in free]
+    assert any("enough for 8 servers" in text for text in found) == (roles == {"hub"})
+    # what was there before the edge moved is the hub's own
+    old = {"listening": {"443": PROXY, "7443": PROXY}}
+    ours = {"443": "hubfleet-physics101-gate", "7443": "hubfleet-physics101-edge"}
+    assert failures(judged(config, engine("docker"), {**HEALTHY, **old, "ports": ours}, 0, roles)) == []

@@ -140,6 +140,29 @@ def test_the_address_to_listen_on_is_the_machines(address: str, said: list[str])
     assert not found or "one of 10.0.0.5, or 0.0.0.0" in found[0].text
 
 
+@pytest.mark.parametrize(
+    ("why", "up", "level", "words"),
+    [
+        ("", True, "ok", "front reaches hub1 at 10.0.0.10, TCP port 7443"),
+        ("Connection refused", False, "ok", "nothing listens yet"),
+        ("Connection refused", True, "problem", "(Connection refused). Try: let front through to that port"),
+        ("no answer within 5 s", False, "problem", "machines.hub1.private_ip"),
+        ("No route to host", True, "problem", "front does not reach hub1"),
+    ],
+)
+def test_the_line_between_two_machines(why: str, up: bool, level: str, words: str) -> None:
+    found = networkchecks.linked("front", "hub1", ("10.0.0.10", 7443), why, up)
+    assert (found.level, words in found.text) == (level, True), found
+
+
+def test_the_private_address_is_the_machines() -> None:
+    hub1 = {"ssh": "a", "roles": ["hub"], "private_ip": "10.0.0.10"}
+    given = config(machines={"hub1": hub1, "front": {"ssh": "b", "roles": ["edge"]}})
+    assert list(networkchecks.listens_at(given, "hub1", {"addresses": ["10.0.0.10"]})) == []
+    (found,) = networkchecks.listens_at(given, "hub1", {"addresses": ["10.0.0.11"]})
+    assert (found.level, "one of 10.0.0.11" in found.text) == ("problem", True)
+
+
 def test_names_and_targets_are_asked_at_once() -> None:
     answers = probe(["localhost", "nowhere.invalid", "a" * 70 + ".invalid"], [("127.0.0.1", 1)])
     assert "127.0.0.1" in answers["names"]["localhost"]

@@ -135,11 +135,15 @@ def confirm(question: str, otherwise: str) -> None:
         raise CancelledError_("You said no", state="Nothing was changed")
 
 
-def report(event: Event) -> None:
-    """A step of a plan as it happens: one line when it begins or reports, its time when it took long."""
+def report(event: Event, *, several: bool = False) -> None:
+    """A step of a plan as it happens: one line when it begins or reports, its time when it took long.
+
+    several: machines are at work, and each line says which.
+    """
+    name = f"{event.machine}: " if several else ""
     if event.status == "start":
-        say(f"[{event.number:>2}/{event.total}] {event.change.action} {event.change.resource.title}")
+        say(f"[{event.number:>2}/{event.total}] {name}{event.change.action} {event.change.resource.title}")
     elif event.status == "progress":
-        say(f"        {event.text}", "dim")
+        say(f"        {name}{event.text}", "dim")
     elif event.seconds >= 1:
-        say(f"        {event.status} in {event.seconds:.1f} s", "dim")
+        say(f"        {name}{event.status} in {event.seconds:.1f} s", "dim")

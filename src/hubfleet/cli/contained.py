@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 
 from hubfleet.agent.trial import HUB_LABEL
 from hubfleet.agent.trial import LABEL as TRIAL_LABEL
-from hubfleet.cli.parts import Part, launcher_words
+from hubfleet.cli.parts import UNREACHABLE, Part, launcher_words
+from hubfleet.errors import UnreachableError
 from hubfleet.layout import Layout
 from hubfleet.machines import Machine
 from hubfleet.unixhttp import Refused
@@ -24,22 +25,37 @@ FOLLOW_EVERY_S, FOLLOW_LINES = 0.5, 100_000
 
 
 class ContainedParts:
-    """Implements ``parts.Parts``. ``containers``: the name of each part's container, in the order of their start."""
+    """Implements ``parts.Parts``.
+
+    containers: the name of each part's container, in the order of their start. elsewhere: by part, its machine where
+    that is not the hub's. doors: containers that may be on any of the machines, from before these were changed.
+    """
 
     keeper = "the engine"
 
-    def __init__(self, machine: Machine, layout: Layout, containers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        layout: Layout,
+        containers: Mapping[str, str],
+        elsewhere: Mapping[str, Machine],
+        doors: Sequence[str],
+    ) -> None:
         self._machine, self._layout, self._containers = machine, layout, containers
+        self._elsewhere, self._doors = elsewhere, doors
+        self._away: dict[str, UnreachableError] = {}
         self.names = tuple(containers)
         self.logs = ("hub", *(name for name in containers if name != "hub"))
 
-    def _ask(self, method: str, target: str, limit: float = ASK_LIMIT_S, **query: str) -> Any:
+    def _ask(
+        self, method: str, target: str, limit: float = ASK_LIMIT_S, machine: Machine | None = None, **query: str
+    ) -> Any:
         path = f"{target}?{urlencode(query)}" if query else target
-        return self._machine.request(SOCKET, method, path, None, None, limit)
+        return (machine or self._machine).request(SOCKET, method, path, None, None, limit)
 
-    def _found(self, container: str) -> dict[str, Any] | None:
+    def _found(self, container: str, machine: Machine | None = None) -> dict[str, Any] | None:
         try:
-            return dict(self._ask("GET", f"/containers/{container}/json"))
+            return dict(self._ask("GET", f"/containers/{container}/json", machine=machine))
         except Refused as refusal:
             if refusal.status == 404:
                 return None
@@ -48,10 +64,21 @@ class ContainedParts:
             return None  # no engine, no container
 
     def statuses(self) -> Mapping[str, Part] | None:
-        found = {name: self._found(container) for name, container in self._containers.items()}
-        if not any(found.values()):
-            return None
-        return {name: _part(entry) for name, entry in found.items() if entry}
+        here = {name: container for name, container in self._containers.items() if name not in self._elsewhere}
+        found = {name: _part(entry) for name, container in here.items() if (entry := self._found(container))}
+        for name, machine in self._elsewhere.items():
+            try:
+                if machine.name in self._away:
+                    raise self._away[machine.name]  # each try may take ten seconds, and one command asks often
+                if entry := self._found(self._containers[name], machine):
+                    found[name] = _part(entry)
+            except UnreachableError as error:
+                self._away[machine.name] = error
+                if found:
+                    found[name] = Part(
+                        UNREACHABLE, time.time(), 0, why=f"{machine.name} cannot be reached: {error.what}"
+                    )
+        return {name: found[name] for name in self._containers if name in found} or None
 
     def servers(self) -> list[dict[str, Any]]:
         running = {labels["hubfleet.server"] for labels in self._users_containers().values()}
@@ -77,7 +104,15 @@ class ContainedParts:
     def stop(self) -> int:
         """In the order of their start turned round, so that nobody is led to what has ended; and what a killed trial
         left, its parts before what they could start."""
-        for container in reversed(list(self._containers.values())):
+        away: list[UnreachableError] = []
+        for machine in self._elsewhere.values():
+            try:
+                for container in self._doors:
+                    if self._found(container, machine):
+                        self._end(container, machine)
+            except UnreachableError as error:
+                away.append(error)
+        for container in dict.fromkeys([*self._doors, *reversed(list(self._containers.values()))]):
             if self._found(container):
                 self._end(container)
         running = len(self._users_containers())
@@ -86,16 +121,20 @@ class ContainedParts:
         for label in (f"{TRIAL_LABEL}={self._layout.hub}", f"{HUB_LABEL}={self._layout.trial.hub}"):
             for container in self._labelled(label, stopped=True):
                 self._end(container)
+        if away:
+            what, state = away[0].what, "The hub and users' servers are stopped, the edge there may not be"
+            raise UnreachableError(what, where=away[0].where, state=state, remedy="hubfleet down, once it is back")
         return running
 
-    def _end(self, container: str) -> None:
-        self._ask("POST", f"/containers/{container}/stop", STOP_LIMIT_S)
-        self._ask("DELETE", f"/containers/{container}", STOP_LIMIT_S, force="1")
+    def _end(self, container: str, machine: Machine | None = None) -> None:
+        self._ask("POST", f"/containers/{container}/stop", STOP_LIMIT_S, machine)
+        self._ask("DELETE", f"/containers/{container}", STOP_LIMIT_S, machine, force="1")
 
     def log(self, what: str, lines: int, follow: bool) -> Iterator[str] | None:
         if what in self._containers:
             name = self._containers[what]
-            return self._lines(lambda: name, [], lines, follow) if self._found(name) else None
+            machine = self._elsewhere.get(what)
+            return self._lines(lambda: name, [], lines, follow, machine) if self._found(name, machine) else None
         told = launcher_words(self._machine.read_log(self._containers["launcher"], 5000, "").lines, what)
         running = self._server(what)
         if not running:
@@ -108,12 +147,19 @@ class ContainedParts:
         found = self._users_containers(stopped=True).items()
         return next((key for key, labels in found if labels["hubfleet.server"] == what), "")
 
-    def _lines(self, container: Callable[[], str], told: list[str], lines: int, follow: bool) -> Iterator[str]:
+    def _lines(
+        self,
+        container: Callable[[], str],
+        told: list[str],
+        lines: int,
+        follow: bool,
+        machine: Machine | None = None,
+    ) -> Iterator[str]:
         """``container``: the one to read from now, which may be another one after a while, or none."""
         yield from told
         now, at = container(), ""
         while True:
-            said = self._machine.read_log(now, lines, at) if now else None
+            said = (machine or self._machine).read_log(now, lines, at) if now else None
             lines = FOLLOW_LINES  # how many to begin with is no limit for what comes then
             if said is not None:
                 yield from said.lines

@@ -9,29 +9,31 @@ import secrets as random
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import hubfleet
+from hubfleet import link
 from hubfleet.checks import Finding, run_checks
 from hubfleet.cli.contained import ContainedParts
+from hubfleet.cli.moving import find_former, reached, still_serving, way
 from hubfleet.cli.parts import Parts
 from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
 from hubfleet.config.document import read_document
-from hubfleet.config.machines import MachineSettings
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
-from hubfleet.errors import CheckError
+from hubfleet.errors import CheckError, UnreachableError
 from hubfleet.layout import Layout
+from hubfleet.link import Link
 from hubfleet.machinechecks import run_machine_checks
-from hubfleet.machines import LocalMachine, Machine, SSHMachine
-from hubfleet.plan import Desired, Generations, Plan, make_plan
+from hubfleet.machines import LocalMachine, Machine
+from hubfleet.plan import Desired, Generations, Manifest, Plan, make_plan
 from hubfleet.resources import File
 from hubfleet.resources.environment import tree_digest
-from hubfleet.sshcommand import CONFIGURATIONS, Way, remember
+from hubfleet.sshcommand import CONFIGURATIONS, remember
 from hubfleet.supervisor.spec import SupervisorStatus
 
 if TYPE_CHECKING:
@@ -90,9 +92,31 @@ class Deployment:
     def generations(self) -> Generations:
         return Generations(self.layout.state, self.machine.store)
 
+    @cached_property
+    def others(self) -> dict[str, Machine]:
+        """The machines of the configuration, less the hub's."""
+        named = self.config.machines.items()
+        return {name: reached(name, settings) for name, settings in named if name != self.machine.name}
+
+    @cached_property
+    def former(self) -> dict[str, Machine]:
+        """Machines that earlier deployments had, and this one has not, as far as a plan has found any."""
+        return {}
+
     @property
     def machines(self) -> dict[str, Machine]:
-        return {self.machine.name: self.machine}
+        """All that may be changed."""
+        return {self.machine.name: self.machine, **self.others, **self.former}
+
+    def machine_of(self, part: str) -> Machine:
+        """Where a part is."""
+        name = self.engine.elsewhere(self.config).get(part)
+        return self.others[name] if name else self.machine
+
+    @property
+    def door_machine(self) -> Machine:
+        """The machine that people come in by."""
+        return self.machine_of(self.engine.door)
 
     @property
     def remote(self) -> bool:
@@ -102,9 +126,11 @@ class Deployment:
     @cached_property
     def parts(self) -> Parts:
         """The hub's own processes or containers."""
-        containers = self.engine.containers(self.config.hub)
+        containers = self.engine.containers(self.config)
         if containers:
-            return ContainedParts(self.machine, self.layout, containers)
+            elsewhere = {part: self.others[name] for part, name in self.engine.elsewhere(self.config).items()}
+            doors = self.engine.doors(self.config.hub)
+            return ContainedParts(self.machine, self.layout, containers, elsewhere, doors)
         # Only here: it brings what the launcher's own code needs, which makes every other command slower.
         from hubfleet.cli.supervised import SupervisedParts
 
@@ -114,31 +140,50 @@ class Deployment:
         """Why nobody can reach the hub at its address and port, as seen from its machine; empty when all is well."""
         address, port = self.engine.entrance(self.config)
         try:
-            self.machine.connect({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port)
+            self.door_machine.connect({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port)
         except OSError as error:
             return [f"nothing answers at {self.url} ({error.strerror or error}); see: hubfleet logs {self.engine.door}"]
+        if not (port := self.engine.link_port(self.config)):
+            return []
+        try:
+            self.door_machine.connect(self._hub_address(), port)
+        except OSError as error:
+            there = f"{self.machine.name} at {self._hub_address()}, TCP port {port} ({error.strerror or error})"
+            return [f"{self.door_machine.name} does not reach {there}, so nobody can come in; let it through there"]
         return []
 
     def certificate(self) -> Certificate | None:
         """The certificate that people are shown; None without HTTPS. Raises OSError if there is none to be seen."""
-        if self.config.https_kind == "off" or not self.engine.containers(self.config.hub):
+        if self.config.https_kind == "off" or not self.engine.containers(self.config):
             return None
         # Only here: what reads certificates takes its time to be imported.
         from hubfleet.certificates import read_certificate
 
         address, port = self.engine.entrance(self.config)
         near = {"0.0.0.0": "127.0.0.1"}.get(address, address)
-        return read_certificate(self.machine.certificate(near, port, urlsplit(self.url).hostname or "").encode())
+        return read_certificate(self.door_machine.certificate(near, port, urlsplit(self.url).hostname or "").encode())
 
     def check(self) -> list[Finding]:
-        """What could go wrong on the hub's machine."""
-        if self.engine.containers(self.config.hub):
-            return run_machine_checks(self.config, self.site, self.machine, self.engine)
+        """What could go wrong on the hub's machine, and on others."""
+        if self.engine.containers(self.config):
+            try:
+                return run_machine_checks(self.config, self.site, self.machine, self.others, self.engine)
+            except UnreachableError as error:
+                raise self._still(error) from error
         statuses = self.parts.statuses() or {}
         own = frozenset(part.pid for part in statuses.values() if part.pid)
         settings = self.layout.hub_dir / "hub.json"
         own_port = json.loads(settings.read_text())["port"] if own and settings.exists() else None
         return run_checks(self.config, self.site, own=own, own_port=own_port)
+
+    def _still(self, error: UnreachableError) -> UnreachableError:
+        """The same, with what works without that machine."""
+        if error.where not in self.others:
+            return error
+        still = f"the hub and running servers on {self.machine.name} go on; nobody new comes in without {error.where}"
+        return UnreachableError(
+            error.what, where=error.where, state=f"Nothing was changed: {still}", remedy=error.remedy
+        )
 
     @cached_property
     def site(self) -> Site:
@@ -160,7 +205,16 @@ class Deployment:
             tokens=self._tokens(),
             passwords=self.passwords,
             requirements=requirements.read_text() if requirements else "",
+            link=self._link() if self.config.edge_apart else None,
+            hub_address=self._hub_address() if self.config.edge_apart else "",
         )
+
+    def _link(self) -> Link:
+        """Both ends of the line between the machines: those of the last deployment, unless their time is nearly up."""
+        return link.kept(self.machine.store.read(str(self.layout.secrets_dir / "link.json")))
+
+    def _hub_address(self) -> str:
+        return self.config.machines[self.machine.name].private_ip or self.machine.address
 
     def _tokens(self) -> dict[str, str]:
         """hubfleet's own tokens: those of the last deployment, new ones before the first."""
@@ -186,7 +240,8 @@ class Deployment:
         if not self.layout.privileged:
             notes += ("started without root: people on this hub are not isolated from each other",)
         resources = self.engine.desired(self.config, self.site)
-        here, file = {self.machine.name: resources}, f"file:{self.layout.launcher_dir / 'launcher.json'}"
+        here = {self.machine.name: resources, **self.engine.desired_elsewhere(self.config, self.site)}
+        file = f"file:{self.layout.launcher_dir / 'launcher.json'}"
         return Desired(self.config.hub, self.layout.state, here, notes, self._settings_changed(file), file)
 
     def _settings_changed(self, file: str) -> tuple[str, ...]:
@@ -200,8 +255,41 @@ class Deployment:
 
     def plan(self) -> Plan:
         """What would change."""
-        desired = self.desired()
-        return make_plan(desired, self.machines, self.generations.known(), self.generations.images_kept(desired))
+        return self.plan_for(self.desired())
+
+    def plan_for(self, desired: Desired) -> Plan:
+        """The changes that lead to `desired`. What people come in by stays until what replaces it runs."""
+        known, marker = self.generations.known(), f"file:{self.layout.called}"
+        left = {name: found for name, found in known.resources.items() if any(item.id != marker for item in found)}
+        others = {**self.others, **self.former}
+        try:
+            found = find_former(self.config, self.layout, self.machine, others, self.generations, left)
+            self.former.update(found.machines)
+            notes, kept = self._staying(desired, known)
+            wanted = replace(desired, notes=(*desired.notes, *found.notes, *notes))
+            # What tells a machine from others stays there for `down --delete-data`.
+            kept |= {name: kept.get(name, frozenset()) | {marker} for name in self.former}
+            return make_plan(wanted, self.machines, known, kept)
+        except UnreachableError as error:
+            raise self._still(error) from error
+
+    def _staying(self, desired: Desired, known: Manifest) -> tuple[tuple[str, ...], dict[str, frozenset[str]]]:
+        """By machine, ids of what is not removed although it is not in `desired`; and lines about it."""
+        kept, notes = self.generations.images_kept(desired), []
+        found = still_serving(desired, known, self.engine.doors(self.config.hub), self.layout)
+        serving = {name: ids for name, ids in found.items() if name in self.machines}
+        if serving and not self._doors_run():
+            for name, ids in serving.items():
+                kept[name] = kept.get(name, frozenset()) | ids
+                notes.append(f"what people come in by on {name} now goes on until the new way in runs, and goes then")
+        return tuple(notes), kept
+
+    def _doors_run(self) -> bool:
+        """Whether all parts that people come in by run where they are wanted."""
+        doors, containers = self.engine.doors(self.config.hub), self.engine.containers(self.config)
+        statuses = self.parts.statuses() or {}
+        wanted = [part for part, container in containers.items() if container in doors]
+        return all(part in statuses and statuses[part].state == "running" for part in wanted)
 
 
 def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
@@ -210,7 +298,7 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     config = load(options.config, options.hub) if file or options.hub else default_config()
     machine, layout = _machine(config), engine(config.engine).layout(config)
     if file is not None:
-        remember(file, options.hub, [_way(settings) for settings in config.machines.values()])
+        remember(file, options.hub, [way(settings) for settings in config.machines.values()])
     file_port = config.listen.port
     listen = config.listen.model_copy(update={"port": port or _chosen_port(layout, machine, file_port)})
     config = config.model_copy(update={"listen": listen})
@@ -221,20 +309,18 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
     supervision = supervision_of(config, layout, detach)
-    return Deployment(config, file, secrets, layout, machine, {**known, **new}, new, file_port, supervision)
+    deployment = Deployment(config, file, secrets, layout, machine, {**known, **new}, new, file_port, supervision)
+    for other in deployment.others.values():
+        other.open()
+    return deployment
 
 
 def _machine(config: Config) -> Machine:
-    """The hub's machine: the one of the configuration, or else this one. The way to it is being opened."""
-    machine: Machine = LocalMachine("this machine")
-    for name, settings in config.machines.items():
-        machine = SSHMachine(name, *_way(settings))
+    """The hub's machine: that of the configuration, or else this one. The way to it is being opened."""
+    name = config.hub_machine
+    machine: Machine = reached(name, config.machines[name]) if name else LocalMachine("this machine")
     machine.open()
     return machine
-
-
-def _way(settings: MachineSettings) -> Way:
-    return settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ()
 
 
 def _chosen_port(layout: Layout, machine: Machine, file_port: int) -> int:
@@ -261,7 +347,7 @@ def save_choices(deployment: Deployment) -> None:
 
 def supervision_of(config: Config, layout: Layout, detach: bool = False) -> Supervision:
     """A hub that runs keeps the way it runs; a new one of processes is attached to the terminal unless detached."""
-    if engine(config.engine).containers(config.hub):
+    if engine(config.engine).containers(config):
         return "containers"
     if layout.unit_file.exists():
         return "systemd"

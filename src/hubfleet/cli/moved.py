@@ -76,7 +76,7 @@ def forget_servers(deployment: Deployment) -> None:
 
 def _out_of_reach(before: Deployment) -> bool:
     """Processes are found and stopped on their own machine only."""
-    return before.remote and not before.engine.containers(before.config.hub)
+    return before.remote and not before.engine.containers(before.config)
 
 
 def _processes(before: Deployment) -> Iterator[object]:

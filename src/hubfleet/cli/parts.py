@@ -6,15 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+UNREACHABLE = "unreachable"
+"""The state of a part whose machine cannot be asked."""
+
 
 @dataclass(frozen=True)
 class Part:
-    """One part: "running", or in a word why not; since when (seconds since 1970), and how often it was started anew."""
+    """One part: "running", or in a word why not; since when (seconds since 1970), and how often it was started anew.
+
+    why: a sentence, where its machine cannot be asked.
+    """
 
     state: str
     since: float
     restarts: int
     pid: int | None = None
+    why: str = ""
 
 
 class Parts(Protocol):

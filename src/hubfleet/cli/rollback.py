@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -14,16 +14,18 @@ import typer
 from hubfleet.cli.console import as_typed, confirm, counted, draw, say, show, table
 from hubfleet.cli.deployment import Deployment, open_deployment
 from hubfleet.cli.talk import hear
-from hubfleet.cli.up import carry_out
+from hubfleet.cli.up import carry_out, tidy_up
 from hubfleet.config import Config, changed_settings
 from hubfleet.errors import ApplyError, CheckError, ConfigError, HubfleetError
-from hubfleet.plan import Desired, Generations, Plan, make_plan, plan_lines, restored, secret_paths, summary
+from hubfleet.machines import Machine
+from hubfleet.plan import Desired, Generations, Plan, plan_lines, restored, secret_paths, summary
 from hubfleet.plan.generations import DATABASE, IMAGES_KEPT
 from hubfleet.resources import Change, Database, File, Image, Resource
 from hubfleet.unixhttp import Refused
 
 _MARKS = 10_000  # more than there are generations a rollback could lead to, from each
 _STOP_LIMIT_S = 60.0
+NOT_CHANGED = "Nothing was changed"
 
 
 def rollback(
@@ -64,10 +66,11 @@ def rollback(
         if back.database is not None:
             _end(deployment, back.lost)
         try:
-            carry_out(deployment, plan)
+            carry_out(back.then, plan)
+            tidy_up(back.then, back.plan)
         except ApplyError as error:
             raise _failed(error, target, generations.current()) from error
-    _, silent = hear(replace(deployment, config=back.config), {})
+    _, silent = hear(back.then, {})
     if silent:
         raise ApplyError(
             "\n".join(silent), state="Users' running servers are not touched", remedy="hubfleet rollback --list"
@@ -104,14 +107,14 @@ def _target(generations: Generations, number: int | None) -> int:
 class _Back:
     """What going back to a generation takes.
 
-    config: of then. resources: that it consists of. database: the step that puts it back; None where it is kept.
-    lost:   users' servers that the hub of then would not know.
+    then:   the deployment with the configuration of then. machines: what it consists of, by machine. database: the
+    step that puts it back; None where it is kept. lost: users' servers that the hub of then would not know.
     """
 
     deployment: Deployment
     number: int
-    config: Config
-    resources: tuple[Resource, ...]
+    then: Deployment
+    machines: dict[str, tuple[Resource, ...]]
     database: Database | None
     notes: tuple[str, ...]
     lost: tuple[dict[str, Any], ...]
@@ -121,37 +124,43 @@ class _Back:
         """Changes nothing. Raises CheckError for what is not possible any more."""
         machine, generations = deployment.machine, deployment.generations
         machines = generations.read(number)
-        if set(machines) != {machine.name}:
-            raise CheckError(f"generation {number} was on {', '.join(machines)}, and the hub is on {machine.name} now")
-        then = machines[machine.name]
+        then = machines.get(machine.name, ())
         dump, engine = _dump(deployment, then), deployment.engine
-        if dump is None or dump.get("engine") != engine.name or not engine.containers(deployment.config.hub):
+        if dump is None and machine.name not in machines:
+            raise CheckError(f"generation {number} was on {', '.join(machines)}, and the hub is on {machine.name} now")
+        if dump is None or dump.get("engine") != engine.name or not engine.containers(deployment.config):
             raise CheckError(
                 "going back is for engine docker, and to generations of the same engine", state="Nothing was changed"
             )
-        config = _config(dump, number)
-        now = _desired_now(deployment)
-        images = {item.tag: item for item in now if isinstance(item, Image)}
-        made, notes = restored(then, _secrets(deployment, then, now), images)
-        _check_images(deployment, number, made)
+        back = replace(deployment, config=_config(dump, number))
+        wants = _desired_now(deployment)
+        images = {item.tag: item for items in wants.values() for item in items if isinstance(item, Image)}
+        links = back.engine.link_files(back.config, back.site)
+        made: dict[str, tuple[Resource, ...]] = {}
+        notes: tuple[str, ...] = ()
+        for name, there in _reachable(back, machines, number).items():
+            secrets = _secrets(there, machines[name], (wants.get(name, ()), links.get(name, ())))
+            made[name], words = restored(machines[name], secrets, images)
+            notes += words
+            _check_images(there, number, made[name])
         database, words, lost = _database(deployment, number, wanted)
-        return cls(deployment, number, config, made, database, (*words, *notes), lost)
+        return cls(deployment, number, back, made, database, (*words, *notes), lost)
 
     def plan(self) -> Plan:
         deployment, generations = self.deployment, self.deployment.generations
-        hub = f"container:{deployment.engine.containers(deployment.config.hub)['hub']}"
-        resources = list(self.resources)
+        hub = f"container:{deployment.engine.containers(deployment.config)['hub']}"
+        resources = list(self.machines[deployment.machine.name])
         if self.database is not None:
             at = next(index for index, item in enumerate(resources) if item.id == hub)
             resources.insert(at, self.database)
         current = generations.current()
         before = _dump(deployment, generations.read(current).get(deployment.machine.name, ()))
-        settings = changed_settings(before, self.config.dump()) if before else ()
+        settings = changed_settings(before, self.then.config.dump()) if before else ()
         holds = f"file:{deployment.layout.launcher_dir / 'launcher.json'}"
-        here = {deployment.machine.name: tuple(resources)}
+        here = {**self.machines, deployment.machine.name: tuple(resources)}
         state = deployment.layout.state
         desired = Desired(deployment.config.hub, state, here, self.notes, settings, holds, self.number)
-        plan = make_plan(desired, deployment.machines, generations.known(), generations.images_kept(desired))
+        plan = self.then.plan_for(desired)
         return replace(plan, changes=tuple(_started(plan, hub)))
 
 
@@ -185,27 +194,38 @@ def _config(dump: dict[str, Any], number: int) -> Config:
         ) from error
 
 
-def _desired_now(deployment: Deployment) -> tuple[Resource, ...]:
-    """What the configuration wants now; nothing where it wants what is not possible."""
+def _desired_now(deployment: Deployment) -> dict[str, tuple[Resource, ...]]:
+    """What the configuration wants now, by machine; nothing where it wants what is not possible."""
     try:
-        return deployment.desired().machines[deployment.machine.name]
+        return deployment.desired().machines
     except HubfleetError:
-        return ()
+        return {}
 
 
-def _secrets(deployment: Deployment, then: tuple[Resource, ...], now: tuple[Resource, ...]) -> dict[str, list[str]]:
-    """By path what a file that must not be recorded may hold: what is there, and what the configuration wants."""
-    wanted = {item.path: item.content for item in now if isinstance(item, File)}
+def _reachable(back: Deployment, machines: Iterable[str], number: int) -> dict[str, Machine]:
+    """The machines of a generation. Raises CheckError for one that its configuration does not say how to reach."""
+    known = {back.machine.name: back.machine, **back.others}
+    if lost := [name for name in machines if name not in known]:
+        names = ", ".join(lost)
+        raise CheckError(f"generation {number} was on {names} too, and there is no way to it", state=NOT_CHANGED)
+    return {name: known[name] for name in machines}
+
+
+def _secrets(
+    machine: Machine, then: tuple[Resource, ...], wants: Iterable[tuple[Resource, ...]]
+) -> dict[str, list[str]]:
+    """By path what a file that must not be recorded may hold: what is there, and what is wanted."""
+    wanted = [{item.path: item.content for item in items if isinstance(item, File)} for items in wants]
     found = {}
     for path in secret_paths(then):
-        contents = [deployment.machine.store.read(path), wanted.get(path)]
+        contents = [machine.store.read(path), *(files.get(path) for files in wanted)]
         found[path] = [content for content in contents if content is not None]
     return found
 
 
-def _check_images(deployment: Deployment, number: int, made: tuple[Resource, ...]) -> None:
+def _check_images(machine: Machine, number: int, made: tuple[Resource, ...]) -> None:
     images = [item for item in made if isinstance(item, Image) and not item.context]
-    seen = deployment.machine.observe(images)
+    seen = machine.observe(images)
     gone = [item.tag for item in images if seen[item.id] is None]
     if gone:
         are = "is" if len(gone) == 1 else "are"
@@ -250,7 +270,7 @@ def _database(
     if lost:
         names = ", ".join(f"{record['user']} {record['server']}".rstrip() for record in lost)
         words.append(f"{counted(len(lost), 'server')} started after that will be stopped: {names}")
-    container = deployment.engine.containers(deployment.config.hub)["hub"]
+    container = deployment.engine.containers(deployment.config)["hub"]
     return Database(path, copy, beside, container, mark), tuple(words), lost
 
 
@@ -279,7 +299,9 @@ def _end(deployment: Deployment, servers: tuple[dict[str, Any], ...]) -> None:
 def _list(deployment: Deployment) -> None:
     generations = deployment.generations
     numbers, current = generations.numbers(), generations.current()
-    images = {number: [item for item in _all(generations, number) if isinstance(item, Image)] for number in numbers}
+    name = deployment.machine.name
+    here = {number: generations.read(number).get(name, ()) for number in numbers}
+    images = {number: [item for item in here[number] if isinstance(item, Image)] for number in numbers}
     seen = deployment.machine.observe(list({item.id: item for items in images.values() for item in items}.values()))
     shown = table("generation", "when", "", "what changed")
     for number in numbers:
@@ -290,7 +312,3 @@ def _list(deployment: Deployment) -> None:
         words += ["images gone"] if any(seen[item.id] is None for item in images[number]) else []
         shown.add_row(str(number), found.created[:16].replace("T", " "), ", ".join(words), found.changes)
     draw(shown)
-
-
-def _all(generations: Generations, number: int) -> list[Resource]:
-    return [item for items in generations.read(number).values() for item in items]

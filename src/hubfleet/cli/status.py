@@ -17,6 +17,7 @@ import hubfleet
 from hubfleet.cli.console import as_typed, counted, draw, out, say_json, table
 from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.moved import deployed_last, still_runs
+from hubfleet.cli.parts import UNREACHABLE, Part
 from hubfleet.cli.talk import ask_launcher, hear, people
 from hubfleet.layout import ROOT_BASE
 
@@ -26,7 +27,7 @@ WATCH_EVERY_S = 2
 def gather(deployment: Deployment) -> dict[str, Any]:
     """Everything `status` shows. ``state``: running, degraded (a part is down or does not answer) or stopped."""
     statuses, current = deployment.parts.statuses(), deployment.generations.current()
-    processes = {name: vars(part) for name, part in (statuses or {}).items()}
+    processes = {name: _entry(deployment, name, part) for name, part in (statuses or {}).items()}
     found: dict[str, Any] = {
         "hub": deployment.config.hub,
         "state": "stopped",
@@ -59,9 +60,15 @@ def gather(deployment: Deployment) -> dict[str, Any]:
     }
     answers, found["problems"] = hear(deployment, questions)
     found.update(servers=answers.get("launcher", []), users=answers.get("hub", []))
-    look_at_certificate(deployment, found)
+    if not any(part.state == UNREACHABLE for part in statuses.values()):  # or there is nobody to show one
+        look_at_certificate(deployment, found)
     found["state"] = "degraded" if found["problems"] else "running"
     return found
+
+
+def _entry(deployment: Deployment, name: str, part: Part) -> dict[str, Any]:
+    told = {key: value for key, value in vars(part).items() if key != "why"}
+    return {**told, "machine": deployment.machine_of(name).name}
 
 
 def look_at_certificate(deployment: Deployment, found: dict[str, Any]) -> None:
@@ -128,9 +135,11 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     parts += [Text(as_typed(problem), style="yellow") for problem in (*found["problems"], *found["warnings"])]
     if found["state"] == "stopped":
         return Group(*parts, Text(as_typed("Start it with: hubfleet up")))
-    processes = table("process", "state", "since", "restarts")
+    places = {entry["machine"] for entry in found["processes"].values()}
+    processes = table("process", "state", "since", "restarts", *(["on"] if len(places) > 1 else []))
     for name, entry in found["processes"].items():
-        processes.add_row(name, entry["state"], _ago(entry["since"]), str(entry["restarts"]))
+        where = [entry["machine"]] if len(places) > 1 else []
+        processes.add_row(name, entry["state"], _ago(entry["since"]), str(entry["restarts"]), *where)
     may_not = {entry["name"] for entry in found["users"] if not entry["approved"]}
     servers = table("server of", "name", "profile", "running for")
     for entry in found["servers"]:

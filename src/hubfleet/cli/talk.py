@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from hubfleet.cli.deployment import Deployment
-from hubfleet.cli.parts import Part
+from hubfleet.cli.parts import UNREACHABLE, Part
 from hubfleet.errors import NotRunningError
 from hubfleet.unixhttp import Refused
 
@@ -51,6 +51,10 @@ def hear(deployment: Deployment, questions: Mapping[str, Callable[[], Any]]) -> 
     answers, problems = {}, []
     for name in deployment.parts.names:
         try:
+            if name in parts and parts[name].state == UNREACHABLE:
+                still = "The hub and running servers go on, and nobody can come in before that is mended"
+                problems.append(f"{name}: {parts[name].why}. {still}")
+                continue
             if name not in parts or parts[name].state != "running":
                 raise NotRunningError(f"{name} is down, {deployment.parts.keeper} starts it again")
             if name in questions:

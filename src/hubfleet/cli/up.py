@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from hubfleet.plan.generations import DATABASE
 from hubfleet.resources import Database
 from hubfleet.sshcommand import CONFIGURATIONS
 
+_ROUNDS = 3
 _DISTURBING = {"container", "process"}
 """Kinds of resources after whose change another hub may have the database."""
 
@@ -60,7 +62,7 @@ def up(
         moved.forget_servers(deployment)
         if not plan.empty or deployment.generations.unfinished():
             carry_out(deployment, plan)
-            _sweep(deployment)
+            tidy_up(deployment, deployment.plan)
     _, silent = hear(deployment, {})
     if silent:
         state = "Users' running servers are not touched"
@@ -101,6 +103,7 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
 def carry_out(deployment: Deployment, plan: Plan) -> None:
     """Record a plan, and carry it out. The lock must be held."""
     number = deployment.generations.begin(plan)
+    several = len({name for name, _ in plan.changes}) > 1
     kinds = {change.resource.kind for _, change in plan.changes}
     # a rollback that puts a database back keeps the present one itself, when the hub is stopped
     kept = Database.kind in kinds or deployment.generations.current() == 0
@@ -111,7 +114,7 @@ def carry_out(deployment: Deployment, plan: Plan) -> None:
         if here and event.change.resource.kind in _DISTURBING and not kept:
             kept = True
             _keep_database(deployment)
-        report(event)
+        report(event, several=several)
 
     apply_plan(plan, deployment.machines, tell)
     deployment.generations.switch(number)
@@ -128,11 +131,16 @@ def _keep_database(deployment: Deployment) -> None:
         say(f"note: {error}. A rollback to generation {current} can only keep the database as it is then", "blue")
 
 
-def _sweep(deployment: Deployment) -> None:
-    """Remove environments that were in use when the plan was made, and no longer are."""
-    plan = deployment.plan()
-    if not plan.empty and all(change.action == "remove" for _, change in plan.changes):
-        carry_out(deployment, plan)
+def tidy_up(deployment: Deployment, plan: Callable[[], Plan]) -> None:
+    """Remove what was in use when the plan was made, and no longer is: environments, and what people came in by.
+
+    What these were made of is free only when they are gone, so there is more than one round.
+    """
+    for _ in range(_ROUNDS):
+        made = plan()
+        if made.empty or any(change.action != "remove" for _, change in made.changes):
+            return
+        carry_out(deployment, made)
 
 
 def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:

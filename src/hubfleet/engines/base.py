@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from hubfleet.config import Config
 from hubfleet.launcher.base import Launch
 from hubfleet.layout import Layout
+from hubfleet.link import Link
 from hubfleet.resources import Resource
 
 Supervision = Literal["attached", "daemon", "systemd", "containers"]
@@ -26,6 +27,8 @@ class Site:
     ``limits_problem``: why limits cannot be enforced here; None when they can.
     ``tokens``: hubfleet's own, by name; ``passwords``: people's, as named in the secrets file.
     ``requirements``: text of the requirements file of the configuration, or "".
+    ``link``: certificates and keys of the line from an edge on a machine of its own to the hub's machine, which it
+    reaches at ``hub_address``.
     """
 
     layout: Layout
@@ -41,6 +44,8 @@ class Site:
     tokens: Mapping[str, str]
     passwords: Mapping[str, str]
     requirements: str
+    link: Link | None = None
+    hub_address: str = ""
 
 
 TOKENS = ("proxy_token", "operator_token", "culler_token")
@@ -56,8 +61,14 @@ class Engine(Protocol):
     def layout(self, config: Config) -> Layout:
         """Where the hub's files are, on its machine."""
 
-    def containers(self, hub: str) -> Mapping[str, str]:
+    def containers(self, config: Config) -> Mapping[str, str]:
         """The container of each of the hub's own parts, in the order of their start; empty where they are processes."""
+
+    def elsewhere(self, config: Config) -> Mapping[str, str]:
+        """The machine of each part that is not on the hub's machine."""
+
+    def doors(self, hub: str) -> tuple[str, ...]:
+        """The containers that people may come in by, now or in another form of the configuration."""
 
     def entrance(self, config: Config) -> tuple[str, int]:
         """Address and port at which people come in."""
@@ -65,8 +76,11 @@ class Engine(Protocol):
     def url(self, config: Config) -> str:
         """Where people go; on this machine, as seen from it."""
 
-    def ports(self, config: Config) -> tuple[int, ...]:
-        """The machine's TCP ports that are taken."""
+    def ports(self, config: Config) -> Mapping[str, tuple[int, ...]]:
+        """TCP ports that are taken, by part: those of its machine."""
+
+    def link_port(self, config: Config) -> int:
+        """TCP port at which the machine that people come in by reaches the hub's; 0 where they are one."""
 
     def limits_problem(self, hub: str) -> str | None:
         """Why limits on memory, CPU and processes cannot be enforced on this machine; None when they can."""
@@ -74,8 +88,14 @@ class Engine(Protocol):
     def problems(self, config: Config, site: Site) -> list[str]:
         """What of the configuration this engine cannot do here, one sentence each with what to change. Pure."""
 
+    def link_files(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        """By machine, the secret files by which one knows the other. Pure."""
+
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
         """Everything that should be on the hub's machine, in the order in which it is made. Pure."""
+
+    def desired_elsewhere(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        """The same for other machines, by name. Pure."""
 
     def launch(self, settings: Mapping[str, Any]) -> Launch:
         """The part that runs in the launcher; ``settings`` is what ``desired`` wrote into ``launcher.json``."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
-from hubfleet.config.https import Https
 from hubfleet.engines.accounts import Accounts, accounts_of
 from hubfleet.engines.base import Site
-from hubfleet.engines.docker import edge, parts, trial
+from hubfleet.engines.docker import front, parts, trial
+from hubfleet.engines.docker.common import PATH, PYTHON, alive, as_json, confined, reading, shown
 from hubfleet.engines.docker.images import (
     CERTIFICATE_VARIABLES,
     CERTIFICATES,
@@ -40,7 +39,6 @@ from hubfleet.resources import (
     Trial,
 )
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To make homes for their owners; its power over servers is the engine's socket."""
 
@@ -73,6 +71,11 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     )
 
 
+def edge_state(config: Config, site: Site) -> tuple[Resource, ...]:
+    """The same for a machine that has the edge only."""
+    return front.alone(config, site, accounts_of(config.hub, True), hub_image(config, site))
+
+
 def _trial(config: Config, site: Site, who: Accounts, hub: Image, users: Image, homes_begin: Skeleton | None) -> Trial:
     """The same once more, with another place."""
     config, second = trial.beside(config, site)
@@ -89,7 +92,6 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
         Directory(str(layout.state / "generations"), root, root, 0o700),
         Directory(str(layout.hub_dir), who.hub, who.hub, 0o700),
         Directory(str(parts.proxy_dir(layout)), who.proxy, who.proxy, 0o700),
-        Directory(str(parts.edge_dir(layout)), who.edge, who.edge, 0o700),
         Directory(str(layout.launcher_dir), root, root, 0o700),
         Directory(str(layout.secrets_dir), root, root, 0o700),
         Directory(str(layout.logs), root, root, 0o700),
@@ -99,9 +101,9 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
         # The group sticks to what is made inside, so that the hub can speak to the proxy, and the edge too.
         Directory(str(layout.proxy_socket.parent), who.proxy, who.hub, 0o2710),
         Directory(str(parts.entrance(layout).parent), who.proxy, who.edge, 0o2710),
-        Directory(str(parts.edge_socket(layout).parent), who.edge, who.edge, 0o700),
         Directory(str(layout.launcher_socket.parent), root, who.hub, 0o710),
         Directory(str(layout.servers_run), root, root, 0o711),
+        *front.directories(config, layout, who),
     ]
     if config.storage.homes is not None and config.storage.homes.skeleton is not None:
         wanted.append(Directory(str(skeletons(layout)), root, root, 0o700))
@@ -139,54 +141,25 @@ def _files(config: Config, site: Site, who: Accounts, users: Image, homes_begin:
         return File(str(path), content, owner, owner, 0o600, secret=True, returns=True)
 
     def program(name: str, owner: str, spec: dict[str, Any]) -> File:
-        return File(str(_folder(layout, name) / "program.json"), _json(spec), owner, owner, 0o644, returns=True)
+        return File(str(_folder(layout, name) / "program.json"), as_json(spec), owner, owner, 0o644, returns=True)
 
     token = parts.proxy_dir(layout) / "token"
-    tokens = secret(layout.secrets_dir / "tokens.json", _json(dict(site.tokens)), "root")
+    tokens = secret(layout.secrets_dir / "tokens.json", as_json(dict(site.tokens)), "root")
     files = {
         "tokens": replace(tokens, returns=False),
-        "hub": File(str(layout.hub_dir / "hub.json"), _json(settings), who.hub, who.hub, 0o644, returns=True),
-        "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
+        "hub": File(str(layout.hub_dir / "hub.json"), as_json(settings), who.hub, who.hub, 0o644, returns=True),
+        "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", as_json({**site.tokens, **site.passwords}), who.hub),
         "hub_program": program("hub", who.hub, _hub_program(config, layout)),
         "proxy_token": secret(token, site.tokens["proxy_token"], who.proxy),
         "proxy_program": program("proxy", who.proxy, _proxy_program(layout, token)),
         "launcher": File(
-            str(layout.launcher_dir / "launcher.json"), _json(launcher), "root", "root", 0o644, returns=True
+            str(layout.launcher_dir / "launcher.json"), as_json(launcher), "root", "root", 0o644, returns=True
         ),
-        **_edge_files(config, layout, who),
+        **front.files(config, site, who),
     }
     if homes is not None:
         files["homes"] = File(str(homes / HOMES_MARKER), f"Homes of hub {config.hub}.\n", "root", "root")
     return files
-
-
-def _edge_files(config: Config, layout: Layout, who: Accounts) -> dict[str, File]:
-    """The edge's configuration, and what the operator has given it: a certificate, its key, an authority's own."""
-    folder, https = parts.edge_dir(layout), config.https
-    given = {} if not isinstance(https, Https) else vars(https)
-    names = {"certificate": "certificate.pem", "key": "key.pem", "ca_bundle": "authority.pem"}
-    paths = {key: str(folder / name) for key, name in names.items() if given.get(key)}
-    places = edge.Places(
-        entrance=str(parts.entrance(layout)),
-        storage=str(folder / "storage"),
-        http_port=parts.EDGE_HTTP,
-        https_port=parts.EDGE_HTTPS,
-        names=parts.names(config),
-        alive=str(parts.edge_socket(layout)),
-        certificate=paths.get("certificate", ""),
-        key=paths.get("key", ""),
-        ca_bundle=paths.get("ca_bundle", ""),
-    )
-    files = {
-        f"edge_{key}": File(path, given[key].read_text(), who.edge, who.edge, 0o600, key == "key", returns=True)
-        for key, path in paths.items()
-    }
-    text = edge.caddy_json(config, places) + "\n"
-    return {**files, "edge": File(str(folder / "caddy.json"), text, who.edge, who.edge, 0o644, returns=True)}
-
-
-def _json(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
 
 def _folder(layout: Layout, part: str) -> Path:
@@ -195,10 +168,10 @@ def _folder(layout: Layout, part: str) -> Path:
 
 def _hub_program(config: Config, layout: Layout) -> dict[str, Any]:
     return {
-        "argv": [f"{ENVIRONMENT}/bin/python", "-m", "hubfleet.hub.preflight"],
+        "argv": [PYTHON, "-m", "hubfleet.hub.preflight"],
         "environment": {
             "HUBFLEET_HUB_SETTINGS": str(layout.hub_dir / "hub.json"),
-            "PATH": f"{ENVIRONMENT}/bin:{_PATH}",
+            "PATH": f"{ENVIRONMENT}/bin:{PATH}",
             "HOME": str(layout.hub_dir),
             "LANG": "C.UTF-8",
             **proxies(config),
@@ -223,7 +196,7 @@ def _proxy_program(layout: Layout, token: Path) -> dict[str, Any]:
             *("--storage-backend", f"{ours}/proxy-routes.cjs"),
         ],
         "environment": {
-            "PATH": _PATH,
+            "PATH": PATH,
             "LANG": "C.UTF-8",
             "NODE_ENV": "production",
             "HUBFLEET_PROXY_ROUTES": str(layout.proxy_routes),
@@ -244,29 +217,17 @@ def _networks(config: Config) -> list[Resource]:
 
 
 def _containers(config: Config, site: Site, who: Accounts, image: Image, files: dict[str, File]) -> list[Container]:
-    layout, python = site.layout, f"{ENVIRONMENT}/bin/python"
-    confined = (python, "-I", "-S", f"{PACKAGES}/hubfleet/engines/local/sandbox.py")
+    layout, common = site.layout, confined(image)
+    entered = (PYTHON, "-I", "-S", f"{PACKAGES}/hubfleet/engines/local/sandbox.py")
     homes = config.homes(layout.homes)
-
-    def shown(*paths: Path, mode: str = "ro") -> tuple[tuple[str, str, str], ...]:
-        return tuple((str(path), str(path), mode) for path in paths)
-
-    def reading(*names: str) -> dict[str, Any]:
-        found = [files[name] for name in names]
-        return {"depends": tuple(file.sha256 for file in found), "reads": tuple(file.path for file in found)}
-
-    def alive(socket: Path) -> dict[str, Any]:
-        return {"ready": str(socket), "health": (python, "-m", "hubfleet.alive", str(socket))}
-
-    common: dict[str, Any] = {"image": image.tag, "read_only": True, "tmpfs": (("/tmp", 64 * 1024**2),)}
     kept = shown(homes, mode="rw") if homes is not None and layout.state not in homes.parents else ()
     sockets = (layout.hub_socket.parent, layout.proxy_socket.parent, layout.launcher_socket.parent, layout.servers_run)
     return [
         Container(
             name=parts.container(layout.hub, "launcher"),
-            argv=(python, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
-            environment={"PATH": _PATH, "LANG": "C.UTF-8"},
-            **reading("launcher"),
+            argv=(PYTHON, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
+            environment={"PATH": PATH, "LANG": "C.UTF-8"},
+            **reading(files, "launcher"),
             mounts=(
                 *shown(layout.base, mode="rw"),
                 *kept,
@@ -282,8 +243,8 @@ def _containers(config: Config, site: Site, who: Accounts, image: Image, files: 
         ),
         Container(
             name=parts.container(layout.hub, "proxy"),
-            argv=(*confined, files["proxy_program"].path),
-            **reading("proxy_token", "proxy_program"),
+            argv=(*entered, files["proxy_program"].path),
+            **reading(files, "proxy_token", "proxy_program"),
             user=who.proxy,
             groups=(who.hub,),  # whose way into the directories of servers' sockets is
             mounts=(
@@ -297,8 +258,8 @@ def _containers(config: Config, site: Site, who: Accounts, image: Image, files: 
         ),
         Container(
             name=parts.container(layout.hub, "hub"),
-            argv=(*confined, files["hub_program"].path),
-            **reading("hub", "hub_secrets", "hub_program"),
+            argv=(*entered, files["hub_program"].path),
+            **reading(files, "hub", "hub_secrets", "hub_program"),
             user=who.hub,
             mounts=(*shown(*sockets[1:]), *shown(layout.hub_dir, sockets[0], mode="rw")),
             network=parts.way_out(config.hub),
@@ -306,21 +267,5 @@ def _containers(config: Config, site: Site, who: Accounts, image: Image, files: 
             impact="nobody can log in for a few seconds; running servers go on",
             **common,
         ),
-        Container(
-            name=parts.container(layout.hub, "edge"),
-            argv=edge.command(files["edge"].path),
-            environment={"HOME": str(parts.edge_dir(layout)), "PATH": _PATH},
-            **reading(*(name for name in files if name.startswith("edge"))),
-            user=who.edge,
-            mounts=(
-                *shown(parts.entrance(layout).parent),
-                *shown(parts.edge_dir(layout), parts.edge_socket(layout).parent, mode="rw"),
-            ),
-            network=parts.way_out(config.hub),
-            ports=parts.published(config),
-            stop_signal=edge.STOP_SIGNAL,
-            **alive(parts.edge_socket(layout)),
-            impact="open pages reconnect after a few seconds; running servers go on",
-            **common,
-        ),
+        front.container(config, site, who, image, files),
     ]

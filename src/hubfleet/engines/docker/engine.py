@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.engines.accounts import accounts_of
 from hubfleet.engines.base import Site
-from hubfleet.engines.docker import parts, skeleton
-from hubfleet.engines.docker.desired import desired_state
+from hubfleet.engines.docker import front, parts, skeleton
+from hubfleet.engines.docker.desired import desired_state, edge_state
 from hubfleet.engines.docker.specification import Settings
 from hubfleet.launcher.base import Launch
 from hubfleet.layout import ROOT_BASE, Layout
@@ -28,15 +29,26 @@ class DockerEngine:
         """On another machine always the usual place; here, what the environment says."""
         return Layout(config.hub, ROOT_BASE, True) if config.machines else Layout.here(config.hub)
 
-    def containers(self, hub: str) -> Mapping[str, str]:
-        return {part: parts.container(hub, part) for part in parts.PARTS}
+    def containers(self, config: Config) -> Mapping[str, str]:
+        there = {*parts.here(config), "edge"}
+        return {part: parts.container(config.hub, part) for part in parts.PARTS if part in there}
+
+    def elsewhere(self, config: Config) -> Mapping[str, str]:
+        return {"edge": config.edge_machine} if config.edge_apart and config.edge_machine else {}
+
+    def doors(self, hub: str) -> tuple[str, ...]:
+        return tuple(parts.container(hub, part) for part in parts.DOORS)
 
     def entrance(self, config: Config) -> tuple[str, int]:
         address, port, _ = parts.published(config)[0]
         return address, port
 
-    def ports(self, config: Config) -> tuple[int, ...]:
-        return tuple(port for _, port, _ in parts.published(config))
+    def ports(self, config: Config) -> Mapping[str, tuple[int, ...]]:
+        gate = {"gate": (parts.gate_port(config),)} if config.edge_apart else {}
+        return {**gate, "edge": tuple(port for _, port, _ in parts.published(config))}
+
+    def link_port(self, config: Config) -> int:
+        return parts.gate_port(config) if config.edge_apart else 0
 
     def url(self, config: Config) -> str:
         name = config.domain or parts.names(config)[0]
@@ -55,11 +67,6 @@ class DockerEngine:
         found = []
         if not site.layout.privileged:
             found.append("engine docker changes the machine. Try: the same command with sudo")
-        if len(config.machines) > 1:
-            names = ", ".join(config.machines)
-            found.append(
-                f"{config.line('machines')}machines: engine docker is for one, and here are {names}. Try: keep one"
-            )
         found += skeleton.problems(config)
         if _PASSWORD_IN_ADDRESS.search(site.requirements):
             path = "servers.requirements"
@@ -69,8 +76,14 @@ class DockerEngine:
             )
         return found
 
+    def link_files(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        return front.link_files(config, site, accounts_of(config.hub, True))
+
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
         return desired_state(config, site)
+
+    def desired_elsewhere(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        return {config.edge_machine: edge_state(config, site)} if config.edge_apart and config.edge_machine else {}
 
     def launch(self, settings: Mapping[str, Any]) -> Launch:
         # Only here, in the launcher's container: what it asks Docker with is not installed where commands are typed.

@@ -7,13 +7,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hubfleet.config import Config
+from hubfleet.config.machines import LINK_PORT
 from hubfleet.layout import Layout
 
-PARTS = ("launcher", "proxy", "hub", "edge")
-"""The hub's own containers, in the order in which they start."""
+PARTS = ("launcher", "proxy", "hub", "gate", "edge")
+"""The hub's own containers, in the order in which they start. A gate is there only for an edge on another machine."""
+DOORS = ("gate", "edge")
+"""Those that people come in by."""
 ENGINE_SOCKET = "/var/run/docker.sock"
 EDGE_HTTP, EDGE_HTTPS = 8080, 8443
 """Where the edge listens in its container, with no privilege."""
+GATE = 8443
+"""Where the gate listens in its container."""
 HOST = "/host"
 """Where the launcher sees the machine's files, to look whether what is to be mounted is there."""
 
@@ -38,9 +43,44 @@ def bridge(network: str) -> str:
     return f"hf-{hashlib.sha256(network.encode()).hexdigest()[:10]}"
 
 
+def here(config: Config) -> tuple[str, ...]:
+    """The parts on the hub's machine."""
+    return tuple(part for part in PARTS if part != ("edge" if config.edge_apart else "gate"))
+
+
 def edge_socket(layout: Layout) -> Path:
     """The socket at which the edge says that it runs."""
     return layout.run / "edge" / "alive.sock"
+
+
+def gate_socket(layout: Layout) -> Path:
+    """The socket at which the gate says that it runs."""
+    return layout.run / "gate" / "alive.sock"
+
+
+def gate_dir(layout: Layout) -> Path:
+    """The gate's own files: its configuration, its key, and the certificate that an edge must have."""
+    return layout.state / "gate"
+
+
+def link_dir(layout: Layout) -> Path:
+    """What an edge on a machine of its own shows the gate, and the certificate that the gate must have."""
+    return edge_dir(layout) / "link"
+
+
+def gate_port(config: Config) -> int:
+    """The port of the hub's machine at which the gate is reached."""
+    machine = config.machines.get(config.hub_machine or "")
+    return (machine and machine.link_port) or LINK_PORT
+
+
+def gate_published(config: Config) -> tuple[str, int, int]:
+    """The same as `published`, of the gate: at the private address where there is one.
+
+    Without one there is no telling which of the machine's own addresses the edge's connections come to.
+    """
+    machine = config.machines.get(config.hub_machine or "")
+    return (machine and machine.private_ip) or "0.0.0.0", gate_port(config), GATE
 
 
 def published(config: Config) -> tuple[tuple[str, int, int], ...]:
@@ -55,8 +95,9 @@ def names(config: Config) -> tuple[str, ...]:
 
     One name: to who comes with none, as all do who come by an address, the edge gives any certificate it has.
     """
-    hosts = [urlsplit(f"ssh://{machine.ssh.removeprefix('ssh://')}").hostname for machine in config.machines.values()]
-    return tuple(host for host in hosts if host) or ("localhost",)
+    machine = config.machines.get(config.edge_machine or "")
+    host = urlsplit(f"ssh://{machine.ssh.removeprefix('ssh://')}").hostname if machine else None
+    return (host or "localhost",)
 
 
 def proxy_dir(layout: Layout) -> Path:

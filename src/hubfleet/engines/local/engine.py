@@ -58,8 +58,14 @@ class LocalEngine:
     def layout(self, config: Config) -> Layout:
         return Layout.here(config.hub)
 
-    def containers(self, hub: str) -> Mapping[str, str]:
+    def containers(self, config: Config) -> Mapping[str, str]:
         return {}
+
+    def elsewhere(self, config: Config) -> Mapping[str, str]:
+        return {}
+
+    def doors(self, hub: str) -> tuple[str, ...]:
+        return ()
 
     def entrance(self, config: Config) -> tuple[str, int]:
         return config.listen.address, config.listen.port
@@ -68,11 +74,17 @@ class LocalEngine:
         address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.listen.address, config.listen.address)
         return f"http://{address}:{config.listen.port}"
 
-    def ports(self, config: Config) -> tuple[int, ...]:
-        return (config.listen.port,)
+    def ports(self, config: Config) -> Mapping[str, tuple[int, ...]]:
+        return {"proxy": (config.listen.port,)}
+
+    def link_port(self, config: Config) -> int:
+        return 0
 
     def limits_problem(self, hub: str) -> str | None:
         return Cgroups(hub).problem
+
+    def link_files(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        return {}
 
     def problems(self, config: Config, site: Site) -> list[str]:
         """A limit that cannot be enforced is refused, never ignored; and so is what only containers have."""
@@ -93,6 +105,9 @@ class LocalEngine:
 
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
         return desired_state(config, site)
+
+    def desired_elsewhere(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        return {}
 
     def launch(self, settings: Mapping[str, Any]) -> Launch:
         return LocalLaunch(Settings.from_json(settings))

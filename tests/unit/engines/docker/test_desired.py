@@ -24,6 +24,12 @@ SECRETS = {
 }
 
 
+TWO = {
+    "hub1": {"ssh": "root@192.0.2.7", "private_ip": "10.0.0.10", "roles": ["hub"]},
+    "front": {"ssh": "root@203.0.113.5", "roles": ["edge"]},
+}
+
+
 def wanted(**settings: Any) -> tuple[Resource, ...]:
     given = {"hub": "physics101", "engine": "docker", "login": {"password": "file"}, **settings}
     return desired_state(Config.model_validate(given), site(**SECRETS))
@@ -163,7 +169,6 @@ def test_new_homes_begin_as_the_skeleton_that_is_on_the_machine(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "requirements", "privileged", "word"),
     [
-        ({"machines": {"a": {"ssh": "a"}, "b": {"ssh": "b"}}}, "", True, "engine docker is for one, and here are a, b"),
         ({}, f"--index-url https://me:{CANARY}@mirror/simple\n", True, "an address with a password"),
         ({}, "", False, "the same command with sudo"),
     ],
@@ -185,6 +190,7 @@ def test_what_is_not_possible_is_refused(
         ({}, "http://127.0.0.1:8000"),
         ({"domain": "hub.example.edu"}, "https://hub.example.edu"),
         ({"https": "self-signed", "machines": {"a": {"ssh": "root@192.0.2.7:2222"}}}, "https://192.0.2.7"),
+        ({"https": "self-signed", "machines": TWO}, "https://203.0.113.5"),
         ({"listen": {"address": "0.0.0.0"}, "machines": {"a": {"ssh": "root@192.0.2.7"}}}, "http://192.0.2.7:8000"),
     ],
 )
