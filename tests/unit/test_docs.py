@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import hubfleet
-from hubfleet.config import default_config, load
+from hubfleet.config import Config, default_config, load
 from hubfleet.config.document import read_document
+from hubfleet.config.machines import MachineSettings
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Site
 from hubfleet.layout import Layout
+from hubfleet.link import Link
 from hubfleet.resources import Directory, File, Resource
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,17 +67,39 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     ("name", "heading"), [("local", "## What `up` makes\n"), ("docker", "## What `up` makes with engine docker\n")]
 )
 def test_the_page_of_files_says_what_is_made(name: str, heading: str) -> None:
-    made = [item for item in _everything(name) if isinstance(item, (Directory, File))]
+    assert _told(heading) == _made(engine(name).desired(*_given(name)))
+
+
+def test_the_page_of_files_says_what_an_edge_of_its_own_has() -> None:
+    config, site = _given("docker")
+    roles: tuple[tuple[str, list[str]], ...] = (("hub1", ["hub"]), ("front", ["edge"]))
+    machines = {name: MachineSettings.model_validate({"ssh": name, "roles": found}) for name, found in roles}
+    apart, alone = config.model_copy(update={"machines": machines}), _made(engine("docker").desired(config, site))
+    here = _made(engine("docker").desired(apart, site))
+    (front,) = engine("docker").desired_elsewhere(apart, site).values()
+    more = {path: how for path, how in here.items() if path not in alone}
+    assert _told("## With the edge on a machine of its own\n") == {**more, **_made(front)}
+    assert {Path(path).parts[5] for path in alone if path not in here} == {"edge", "run"}
+
+
+Access = tuple[str, str, int]
+
+
+def _made(resources: tuple[Resource, ...]) -> dict[str, Access]:
+    return {item.path: (item.owner, item.group, item.mode) for item in resources if isinstance(item, (Directory, File))}
+
+
+def _told(heading: str) -> dict[str, Access]:
+    """What the page of files says below a heading, by path."""
     text = (REPOSITORY / "docs/reference/files.md").read_text()
     table = text.partition(heading)[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(/[^`]*)` \| (\S+):(\S+) \| (\d+) \|", table, re.MULTILINE)
     accounts = {name: f"hub{name}-physics101" for name in ("proxy", "edge")}
     accounts |= {"hub": "hubfleet-physics101", "root": "root"}
-    told = {path: (accounts[owner], accounts[group], int(mode, 8)) for path, owner, group, mode in rows}
-    assert told == {item.path: (item.owner, item.group, item.mode) for item in made}
+    return {path: (accounts[owner], accounts[group], int(mode, 8)) for path, owner, group, mode in rows}
 
 
-def _everything(name: str) -> tuple[Resource, ...]:
+def _given(name: str) -> tuple[Config, Site]:
     config = default_config("physics101")
     if name == "docker":
         config = config.model_copy(update={"engine": name, "https": "self-signed"})
@@ -93,5 +117,7 @@ def _everything(name: str) -> tuple[Resource, ...]:
         tokens=dict.fromkeys(TOKENS, ""),
         passwords={},
         requirements="",
+        link=Link("", "", "", ""),
+        hub_address="10.0.0.10",
     )
-    return engine(name).desired(config, site)
+    return config, site
