@@ -339,13 +339,13 @@ def test_it_is_rolled_back_to_one_machine_and_the_edges_place_is_clean(site: Sit
     known["kernel"] = kernel.id
     kernel.close()
     # What it is made of stays there: to build it anew takes minutes, and is no part of what is tested.
-    site.front.docker("tag", site.front.docker("images", "--quiet", "hubfleet/hub"), "spare:1")
+    site.front.docker("tag", site.front.docker("images", "--quiet", "hubfleet/edge"), "spare:1")
     with watched(site.machine, site.front) as seen:
         site.run("rollback", "1", "--yes")
     assert seen.count(False) <= 3, "the hub was away while it moved"
     assert site.parts(site.machine) == {"launcher", "proxy", "hub", "edge"}
     assert site.parts(site.front) == set()
-    assert site.front.docker("images", "--quiet", "hubfleet/hub") == ""
+    assert site.front.docker("images", "--quiet", "hubfleet/edge") == ""
     assert not open_port(site.front, 443)
     assert not open_port(site.machine, LINK_PORT)
     site.move(apart=False)
@@ -381,6 +381,6 @@ def test_it_moves_back_and_all_of_both_is_deleted(site: Site, known: dict[str, A
     for machine in (site.machine, site.front):
         assert machine.docker("ps", "--all", "--quiet") == ""
         assert "hubfleet" not in machine.docker("network", "ls")
-        assert machine.docker("images", "--quiet", "hubfleet/hub") == ""
+        assert machine.docker("images", "--quiet", "hubfleet/*") == ""
         assert machine.run("getent passwd; getent group").count("-lab") == 0
         assert "lab" not in machine.run("ls", "/var/lib/hubfleet").split()
