@@ -15,7 +15,7 @@ import dockerd
 from machines import Lab, Machine
 
 from hubfleet.config import Config
-from hubfleet.engines.docker.images import hub_image, user_image
+from hubfleet.engines.docker.images import edge_image, hub_image, user_image
 from hubfleet.machines import SSHMachine
 from hubfleet.resources import Image
 from sites import site
@@ -32,7 +32,7 @@ def stocked(lab: Lab, name: str = "hub1") -> Machine:
     """A new machine with Docker running, and the images that a hub with `SETTINGS` needs: the first builds them."""
     machine = lab.start(name, docker_installed=True)
     config = Config.model_validate({**SETTINGS, "login": {"password": "file"}})
-    images = [hub_image(config, site("lab")), user_image(config, site("lab"))]
+    images = [hub_image(config, site("lab")), edge_image(config), user_image(config, site("lab"))]
     tags = hashlib.sha256("".join(image.tag for image in images).encode()).hexdigest()[:16]
     shelf = lab.engine.place / "stock"
     shelf.mkdir(exist_ok=True)

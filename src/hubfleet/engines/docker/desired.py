@@ -16,6 +16,7 @@ from hubfleet.engines.docker.images import (
     CERTIFICATES,
     ENVIRONMENT,
     PACKAGES,
+    edge_image,
     hub_image,
     proxies,
     user_image,
@@ -46,12 +47,13 @@ _LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     """All resources, in the order in which they are made: what takes long and disturbs nobody comes first."""
     who = accounts_of(config.hub, True)
-    hub, users = hub_image(config, site), user_image(config, site)
+    hub, door, users = hub_image(config, site), edge_image(config), user_image(config, site)
     homes_begin = skeleton(config, site.layout)
     files = _files(config, site, who, users, homes_begin)
     return (
         DockerEngine(),
         hub,
+        door,
         users,
         Account(who.hub, f"hub {config.hub}"),
         Account(who.proxy, f"proxy of hub {config.hub}"),
@@ -64,7 +66,10 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
         *(file for file in files.values() if not file.returns),
         *(
             resource
-            for container in _containers(config, site, who, hub, files)
+            for container in (
+                *_containers(config, site, who, hub, files),
+                front.container(config, site, who, door, files),
+            )
             # Right before it: where one part does not come up, those not yet replaced keep the files they read.
             for resource in (*(file for file in files.values() if file.path in container.reads), container)
         ),
@@ -73,7 +78,7 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
 
 def edge_state(config: Config, site: Site) -> tuple[Resource, ...]:
     """The same for a machine that has the edge only."""
-    return front.alone(config, site, accounts_of(config.hub, True), hub_image(config, site))
+    return front.alone(config, site, accounts_of(config.hub, True), edge_image(config))
 
 
 def _trial(config: Config, site: Site, who: Accounts, hub: Image, users: Image, homes_begin: Skeleton | None) -> Trial:
@@ -217,6 +222,7 @@ def _networks(config: Config) -> list[Resource]:
 
 
 def _containers(config: Config, site: Site, who: Accounts, image: Image, files: dict[str, File]) -> list[Container]:
+    """Launcher, proxy and hub."""
     layout, common = site.layout, confined(image)
     entered = (PYTHON, "-I", "-S", f"{PACKAGES}/hubfleet/engines/local/sandbox.py")
     homes = config.homes(layout.homes)
@@ -267,5 +273,4 @@ def _containers(config: Config, site: Site, who: Accounts, image: Image, files: 
             impact="nobody can log in for a few seconds; running servers go on",
             **common,
         ),
-        front.container(config, site, who, image, files),
     ]

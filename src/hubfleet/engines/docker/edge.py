@@ -26,8 +26,8 @@ _HSTS_S = 180 * 86400
 # Nobody's name: the certificate for it is served while an authority has not given the real one.
 _SPARE = "hubfleet.invalid"
 STOP_SIGNAL = "SIGQUIT"
-"""Ends it at once. Asked by SIGTERM it would tell each open websocket that it "goes away", which JupyterLab takes for the
-end: its page stays disconnected from its kernel. What breaks off without a word is connected anew."""
+"""Ends it at once. Asked by SIGTERM it would tell each open websocket that it "goes away", which JupyterLab takes for
+the end: its page stays disconnected from its kernel. What breaks off without a word is connected anew."""
 _OWN_LIFETIME = "8760h"
 """A year: a browser's exception is for one certificate, and is asked for anew with each."""
 
@@ -62,6 +62,11 @@ class Places:
 def command(file: str) -> tuple[str, ...]:
     """The edge's program. ``file`` holds what `caddy_json` returned; a changed one is read after a restart."""
     return ("caddy", "run", "--config", file)
+
+
+def health(socket: str) -> tuple[str, ...]:
+    """A program that succeeds if the edge answers at its ``alive`` socket."""
+    return ("curl", "--silent", "--fail", "--max-time", "5", "--unix-socket", socket, "http://edge/")
 
 
 def caddy_json(config: Config, places: Places) -> str:

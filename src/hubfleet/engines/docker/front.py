@@ -10,7 +10,7 @@ from hubfleet.config.https import Https
 from hubfleet.engines.accounts import Accounts
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import edge, parts
-from hubfleet.engines.docker.common import PATH, alive, confined, reading, shown
+from hubfleet.engines.docker.common import PATH, confined, reading, shown
 from hubfleet.layout import Layout
 from hubfleet.link import Link
 from hubfleet.resources import Account, Container, Directory, DockerEngine, File, Image, Network, Resource
@@ -96,7 +96,8 @@ def container(config: Config, site: Site, who: Accounts, image: Image, given: di
         network=parts.way_out(config.hub),
         ports=(parts.gate_published(config),),
         stop_signal=edge.STOP_SIGNAL,
-        **alive(parts.gate_socket(layout)),
+        ready=str(parts.gate_socket(layout)),
+        health=edge.health(str(parts.gate_socket(layout))),
         impact=_IMPACT,
         **confined(image),
     )
@@ -116,7 +117,8 @@ def edge_container(config: Config, site: Site, who: Accounts, image: Image, give
         network=parts.way_out(config.hub),
         ports=parts.published(config),
         stop_signal=edge.STOP_SIGNAL,
-        **alive(parts.edge_socket(layout)),
+        ready=str(parts.edge_socket(layout)),
+        health=edge.health(str(parts.edge_socket(layout))),
         impact=_IMPACT,
         **confined(image),
     )

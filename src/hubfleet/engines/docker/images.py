@@ -1,6 +1,6 @@
-"""The two images that a hub needs: of the hub's own parts, and of users' servers. Built on the machine, never pulled.
+"""The images that a hub needs: of its own parts, of the edge, of users' servers. Built on the machine, never pulled.
 
-Each is made in two steps. The first installs what is locked, which takes minutes and is the same from one release to
+Two are made in two steps. The first installs what is locked, which takes minutes and is the same from one release to
 the next more often than not: the engine has it already then. The second adds our own code.
 """
 
@@ -37,7 +37,11 @@ CERTIFICATE_VARIABLES = (
 _BUILD, _CODE = f"{ROOT}/build", f"{ROOT}/code"
 _HUB_PACKAGES = """\
 apt-get update -q
-apt-get install -q -y --no-install-recommends ca-certificates caddy python3 python3-venv
+apt-get install -q -y --no-install-recommends ca-certificates python3 python3-venv
+"""
+_EDGE_PACKAGES = """\
+apt-get update -q
+apt-get install -q -y --no-install-recommends ca-certificates caddy curl
 """
 _PYTHON = """\
 if ! python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
@@ -77,16 +81,22 @@ _COMPRESS = (
 
 
 def hub_image(config: Config, site: Site) -> Image:
-    """The image of hub, proxy, launcher and edge."""
+    """The image of hub, proxy and launcher."""
     locks = {
         "lock.txt": lock_text("hub.txt"),
         "package.json": lock_text("proxy/package.json"),
         "package-lock.json": lock_text("proxy/package-lock.json"),
     }
     venv = f"{ROOT}/tools/bin/uv venv --quiet --python python3 {ENVIRONMENT}\n"
-    first = _Step({**locks, "build.sh": _script(_HUB_PACKAGES, _TOOLS, venv, _LOCKED, _PROXY, _CLEAN)})
+    first = _Step({**locks, **_locked(), "build.sh": _script(_HUB_PACKAGES, _TOOLS, venv, _LOCKED, _PROXY, _CLEAN)})
     second = _Step({"build.sh": _script(_ADD)}, _tree(site.package, "package/hubfleet"))
     return _image(config, "hub", config.base_image, first, second)
+
+
+def edge_image(config: Config) -> Image:
+    """The image of edge and gate. Nothing of ours is in it: what holds people's connections stays where it is when
+    another release of ours comes."""
+    return _image(config, "edge", config.base_image, _Step({"build.sh": _script(_EDGE_PACKAGES, _CLEAN)}))
 
 
 def user_image(config: Config, site: Site) -> Image:
@@ -97,7 +107,7 @@ def user_image(config: Config, site: Site) -> Image:
     venv = f"{ROOT}/tools/bin/uv venv --quiet --system-site-packages --python python3 {ENVIRONMENT}\n"
     chosen = f"install -c lock.txt {more}\n" if more else ""
     locks = {"lock.txt": lock_text("user.txt"), "requirements.txt": site.requirements}
-    first = _Step({**locks, "build.sh": _script(_PYTHON, _TOOLS, venv, _LOCKED, chosen, _CLEAN)})
+    first = _Step({**locks, **_locked(), "build.sh": _script(_PYTHON, _TOOLS, venv, _LOCKED, chosen, _CLEAN)})
     code = {**_tree(site.package / "singleuser", "package/hubfleet_singleuser"), "agent.zip": parcel()}
     second = _Step({"build.sh": _script(_ADD, _COMPRESS)}, code)
     return _image(config, "users", config.servers.image or config.base_image, first, second)
@@ -119,15 +129,19 @@ def _script(*parts: str) -> str:
     return "".join(["#!/bin/sh\nset -e\nexport DEBIAN_FRONTEND=noninteractive\n", *parts])
 
 
-def _image(config: Config, label: str, base: str, first: _Step, second: _Step) -> Image:
+def _locked() -> dict[str, str]:
+    """What installs the rest."""
+    return {"tools.txt": lock_text("tools.txt"), "build.txt": lock_text("build.txt")}
+
+
+def _image(config: Config, label: str, base: str, first: _Step, second: _Step | None = None) -> Image:
     bundle = config.network.ca_bundle
-    shared = {"tools.txt": lock_text("tools.txt").encode(), "build.txt": lock_text("build.txt").encode()}
     files = {
-        **{f"first/{name}": content for name, content in {**shared, **first.files}.items()},
-        **{f"second/{name}": content for name, content in second.files.items()},
+        **{f"first/{name}": content for name, content in first.files.items()},
+        **{f"second/{name}": content for name, content in (second.files if second else {}).items()},
         **({"first/site.crt": bundle.read_bytes()} if bundle else {}),
     }
-    dockerfile = "\n".join(_dockerfile(config, base)) + "\n"
+    dockerfile = "\n".join(_dockerfile(config, base, code=second is not None)) + "\n"
     made = Image.of(label, base, dockerfile, files, proxies(config))
     # Named by what is in it. The agent's code also changes with every release, and that alone is no reason for another
     # image, and another server for everybody.
@@ -137,7 +151,7 @@ def _image(config: Config, label: str, base: str, first: _Step, second: _Step) -
     return replace(made, tag=f"hubfleet/{label}:{digest[:16]}", authorities=authorities)
 
 
-def _dockerfile(config: Config, base: str) -> Iterator[str]:
+def _dockerfile(config: Config, base: str, *, code: bool) -> Iterator[str]:
     yield f"FROM {base}"
     yield "USER root"
     yield f"COPY first/ {_BUILD}/"
@@ -151,8 +165,9 @@ def _dockerfile(config: Config, base: str) -> Iterator[str]:
     index = config.network.package_index
     settings = f"PIP_INDEX_URL={index} UV_DEFAULT_INDEX={index} " if index else ""
     yield f"RUN cd {_BUILD} && {settings}sh build.sh"
-    yield f"COPY second/ {_CODE}/"
-    yield f"RUN sh {_CODE}/build.sh && rm -rf {_CODE}"
+    if code:
+        yield f"COPY second/ {_CODE}/"
+        yield f"RUN sh {_CODE}/build.sh && rm -rf {_CODE}"
 
 
 def proxies(config: Config) -> dict[str, str]:

@@ -41,12 +41,14 @@ def trial(
     files: Mapping[str, File],
     containers: Sequence[Container],
 ) -> Trial:
-    """The trial of these: all there would be of the second hub, of which what is not needed is left out here.
+    """The trial of these: launcher, proxy and hub of the second one, and all there would be beside them.
+
+    What of that is not needed is left out here.
 
     There is no edge: the test user comes in by the socket that the edge would use.
     """
     real, layout = site.layout, second.layout
-    launcher, proxy, hub = containers[:3]
+    launcher, proxy, hub = containers
     given = {"socket": str(parts.entrance(layout)), "token": second.tokens["operator_token"]}
     person = File(
         str(parts.edge_dir(layout) / "person.json"), json.dumps(given) + "\n", who.edge, who.edge, 0o600, secret=True

@@ -74,7 +74,7 @@ def test_ports_are_open_where_they_are_needed_and_nowhere_else() -> None:
 def test_the_edges_machine_has_what_it_needs_and_no_more() -> None:
     here, front = on_both()
     assert {type(item) for item in front}.isdisjoint({Firewall, Trial})
-    assert [item.label for item in front if isinstance(item, Image)] == ["hub"]
+    assert [item.label for item in front if isinstance(item, Image)] == ["edge"]
     assert [item.name for item in front if isinstance(item, Network)] == ["hubfleet-physics101"]
     assert [item.name for item in front if isinstance(item, Account)] == ["hubedge-physics101"]
     for path in (item.path for item in front if isinstance(item, (File, Directory))):
