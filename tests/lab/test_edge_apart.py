@@ -370,6 +370,22 @@ def machines(site: Site, number: int) -> set[str]:
     return set(json.loads(site.machine.run("cat", f"{site.state}/generations/{number:04d}/manifest.json"))["machines"])
 
 
+def test_an_edge_that_is_lost_is_replaced_by_the_hubs_machine(site: Site) -> None:
+    site.front.cut_power()
+    site.move(apart=False)
+    said = site.up()
+    assert "front cannot be reached" in said
+    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "edge"}
+    assert site.status()["state"] == "running"
+    assert _login(site.machine)
+    site.front.start()
+    assert site.changes() == []
+    site.move(apart=True)
+    site.up()
+    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "gate"}
+    assert _login(site.front)
+
+
 def test_it_moves_back_and_all_of_both_is_deleted(site: Site, known: dict[str, Any]) -> None:
     site.move(apart=False)
     site.up()
