@@ -159,7 +159,7 @@ def test_another_memory_limit_is_for_the_next_server(server: Server) -> None:
 def test_another_release_is_noticed_by_nobody(
     server: Server, window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """Code of hub and of users' servers is another: so are their images, and all of the hub's containers but the edge."""
+    """Another code of hub and users' servers, so other images, and other containers of the hub but for the edge."""
     request.addfinalizer(server.up)  # with the code that the other tests plan with
     vera = server.person(server.new_name("vera"))
     window.open("/hub/login")
