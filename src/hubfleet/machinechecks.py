@@ -13,12 +13,15 @@ from hubfleet.agent import probe
 from hubfleet.checks import Finding
 from hubfleet.config import Config
 from hubfleet.engines.base import Engine, Site
+from hubfleet.layout import ROOT_BASE
 from hubfleet.machines import Machine
 from hubfleet.unixhttp import Refused
 
 SYSTEMS = ("debian", "ubuntu")
 NEEDED_BYTES = 6 * 1024**3
 NEEDED_MEMORY = 1024**3
+FULL_BYTES = 20 * 1024**2
+"""Less than a deployment writes down."""
 MOST_SKEW_S = 300
 OLDEST_ENGINE = (20, 10)
 FEATURES = {
@@ -185,6 +188,9 @@ def _room(config: Config, facts: dict[str, Any], roles: Collection[str]) -> Iter
         yield Finding("problem", f"{text}; about {NEEDED_BYTES // 1024**3} GB are needed. Try: free some space")
     else:
         yield Finding("ok" if free >= NEEDED_BYTES else "note", text)
+    if facts["state_free"] < FULL_BYTES:
+        room = f"{facts['state_free'] // 1024**2} MB are free for homes and the hub's own files"
+        yield Finding("problem", f"{room}: its disk is full. Try: free some space below {ROOT_BASE} there")
     text = f"{total / 1024**3:.1f} GB memory"
     if (limit := config.servers.memory.limit) and "hub" in roles:
         text += f", enough for {total // limit} servers at their limit of {limit}"

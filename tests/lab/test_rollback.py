@@ -21,6 +21,7 @@ from stock import stocked
 
 import needs
 from hubfleet.config.secrets import Secrets
+from waiting import soon
 
 pytestmark = [
     needs.root(),
@@ -198,7 +199,7 @@ def test_taking_back_is_taken_back(operator: Operator, machine: Machine, kernel:
     assert "nothing to change" in operator.changes()
 
 
-def killed(operator: Operator, *words: str) -> None:
+def killed(operator: Operator, machine: Machine, *words: str) -> None:
     """Kill a command when it has begun to replace the hub's parts."""
     command, pipe = operator.command(*words), subprocess.PIPE
     with subprocess.Popen(command, cwd=operator.folder, stdin=subprocess.DEVNULL, stdout=pipe, text=True) as doing:
@@ -208,13 +209,15 @@ def killed(operator: Operator, *words: str) -> None:
                 doing.kill()
         doing.wait()
     assert doing.returncode == -signal.SIGKILL
+    # The step that was begun is brought to its end there, and then the lock is free.
+    soon(lambda: machine.run(f"flock --nonblock {STATE}/lock true || echo taken") == "", 120)
 
 
 def test_killed_in_the_middle_it_is_brought_to_its_end(
     operator: Operator, machine: Machine, kernel: Kernel, two: Two
 ) -> None:
     before = operator.status()["generation"]
-    killed(operator, "rollback", "1", "--yes")
+    killed(operator, machine, "rollback", "1", "--yes")
     assert operator.status()["generation"] == before
     operator.types("rollback", "--yes")
     assert parts(machine) == two[0]
@@ -225,7 +228,7 @@ def test_killed_in_the_middle_it_is_brought_to_its_end(
 def test_killed_in_the_middle_up_goes_where_the_configuration_says(
     operator: Operator, machine: Machine, kernel: Kernel, two: Two
 ) -> None:
-    killed(operator, "rollback", "2", "--yes")
+    killed(operator, machine, "rollback", "2", "--yes")
     operator.types("up", "--yes")
     assert parts(machine) == two[1]
     assert operator.status()["rolled_back_to"] is None

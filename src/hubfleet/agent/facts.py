@@ -19,16 +19,19 @@ from hubfleet.errors import HubfleetError
 
 TOOLS = ("apt-get", "nft", "systemctl")
 _LISTENING = "0A"
+_STATE = ("/var/lib/hubfleet", "/var/lib")
+"""The second where no hub has been yet."""
 
 
 def facts() -> dict[str, Any]:
     """Name, system and its version, kernel, architecture, Python, the account we are; and what a deployment needs.
 
     sqlite: that Python can read databases. systemd: it is what runs services here. time: seconds since 1970, by this
-    machine's clock. disk_free: bytes, where state is kept. memory: bytes in all. tools: of `TOOLS`, those that are
-    there. docker: None, or version ("" if it does not run), live_restore and swarm. listening: by TCP port, name and
-    pid of who listens there. ports: by port, the container that published it. addresses: the machine's own, without
-    loopback. features: of the kernel, by name, whether it has them; None where that cannot be seen.
+    machine's clock. disk_free: bytes, where images are. state_free: bytes, where hubs' state is. memory: bytes in all.
+    tools: of `TOOLS`, those that are there. docker: None, or version ("" if it does not run), live_restore and swarm.
+    listening: by TCP port, name and pid of who listens there. ports: by port, the container that published it.
+    addresses: the machine's own, without loopback. features: of the kernel, by name, whether it has them; None where
+    that cannot be seen.
     """
     system = {}
     with open("/etc/os-release", encoding="utf-8") as file:
@@ -47,6 +50,7 @@ def facts() -> dict[str, Any]:
         "systemd": Path("/run/systemd/system").is_dir(),
         "time": time.time(),
         "disk_free": shutil.disk_usage("/var/lib").free,
+        "state_free": shutil.disk_usage(next(place for place in _STATE if os.path.isdir(place))).free,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "tools": [name for name in TOOLS if tool(name)],
         "addresses": sorted(_addresses()),

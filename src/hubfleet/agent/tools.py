@@ -17,6 +17,20 @@ SHOWN_LINES = 15
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 
 
+def without_frames(lines: Sequence[str]) -> list[str]:
+    """What a log says of errors, without the places in the code: of each traceback the last line only."""
+    kept: list[str] = []
+    inside: int | None = None
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.strip() == "Traceback (most recent call last):":
+            inside = indent
+        elif inside is None or (line.strip() and indent <= inside):
+            inside = None
+            kept.append(line)
+    return kept
+
+
 def run_tool(
     what: str,
     command: Sequence[str],

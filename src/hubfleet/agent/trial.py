@@ -18,7 +18,7 @@ from hubfleet.agent import directory, file
 from hubfleet.agent.base import Progress
 from hubfleet.agent.containerspec import specification
 from hubfleet.agent.docker import Absent, Engine
-from hubfleet.agent.tools import CREDENTIALS, HEARTBEAT_SECONDS, SHOWN_LINES
+from hubfleet.agent.tools import CREDENTIALS, HEARTBEAT_SECONDS, SHOWN_LINES, without_frames
 from hubfleet.errors import ApplyError, HubfleetError
 from hubfleet.privatefiles import write_private
 from hubfleet.resources.base import Change, Observed
@@ -55,6 +55,8 @@ _NOT_DONE = {
     "save": "the notebook could not be saved",
     "stop": "the test user's server did not stop",
 }
+_READ_LINES = 500
+"""Of a log, before what only its programmers can read is left out."""
 _KERNELS = ("kernel", "output", "done")
 """Steps whose failure a kernel's own words may tell of."""
 _SERVERS_OWN = re.compile(r"\[[A-Z] \d{4}-\d\d-\d\d [\d:.]+ |--- server started ")
@@ -215,11 +217,11 @@ def _failed(engine: Engine, trial: Trial, step: str, why: str) -> ApplyError:
 
 
 def _log_of(engine: Engine, container: Container) -> str:
-    return _shown(f"the log of {container.name}", engine.logs(container.name, SHOWN_LINES))
+    return _shown(f"the log of {container.name}", engine.logs(container.name, _READ_LINES))
 
 
 def _shown(what: str, lines: list[str]) -> str:
-    lines = [CREDENTIALS.sub("********@", line) for line in lines if line.strip()][-SHOWN_LINES:]
+    lines = [CREDENTIALS.sub("********@", line) for line in without_frames(lines) if line.strip()][-SHOWN_LINES:]
     return f"The end of {what}:" + "".join(f"\n    {line}" for line in lines or ["(empty)"])
 
 

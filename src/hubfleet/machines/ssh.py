@@ -217,7 +217,7 @@ class _Connection:
             if "progress" in said:
                 progress(said["progress"])
             elif "error" in said:
-                raise _error(said["error"])
+                raise _error(said["error"], self._name)
             else:
                 return said["answer"]
         raise self._lost(request["verb"])
@@ -309,10 +309,11 @@ _SSH_SAYS = (
 )
 
 
-def _error(told: dict[str, Any]) -> HubfleetError | OSError:
-    """The error as it was raised there."""
+def _error(told: dict[str, Any], machine: str) -> HubfleetError | OSError:
+    """The error as it was raised there; one of no file in particular names the machine."""
     if told["kind"] == SYSTEM:
-        return OSError(*told["words"])
+        number, words, file = told["words"]
+        return OSError(number, words, file or machine)
     if told["kind"] == REFUSED:
         return Refused(*told["words"])
     kinds = {kind.__name__: kind for kind in HubfleetError.__subclasses__()}
