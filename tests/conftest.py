@@ -25,8 +25,7 @@ _hub_logs = pytest.StashKey[list[Path]]()
 
 LONGEST = (
     *("test_systemd_guest.py", "test_clean_root.py", "test_rollback.py", "test_trial.py", "test_status.py"),
-    "test_edge_apart.py",
-    *("test_server.py", "test_server_faults.py", "test_server_walls.py"),
+    *("test_edge_apart.py", "test_full_disk.py"),
 )
 TOGETHER = ("server",)
 """Folders whose files share what takes minutes to make: they stay in one process, as each other file's tests do."""
