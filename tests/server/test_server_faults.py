@@ -195,9 +195,8 @@ def test_settings_that_only_a_broken_release_can_read_are_taken_back(
     """Those of the part that does not come up, and of those whose turn had not come."""
     settings = [f"{server.state}/{name}" for name in ("launcher/launcher.json", "hub/hub.json")]
     before = server.machine.run("cat", *settings)
-    release(
-        engines__docker__desired="_p = _json\ndef _json(data): return _p({f'new_{key}': data[key] for key in data})",
-    )
+    broken = "_as = as_json\ndef as_json(data): return _as({f'new_{key}': data[key] for key in data})"
+    release(engines__docker__desired=broken)
     failed = server.run("up", "--yes", check=False)
     assert failed.returncode == ApplyError.exit_code
     assert "The hub goes on as it was" in " ".join((failed.stdout + failed.stderr).split())
