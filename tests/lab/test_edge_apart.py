@@ -397,6 +397,7 @@ def test_it_moves_back_and_all_of_both_is_deleted(site: Site, known: dict[str, A
     for machine in (site.machine, site.front):
         assert machine.docker("ps", "--all", "--quiet") == ""
         assert "hubfleet" not in machine.docker("network", "ls")
-        assert machine.docker("images", "--quiet", "hubfleet/*") == ""
+        assert machine.docker("images", "--quiet", "hubfleet/edge") == ""
         assert machine.run("getent passwd; getent group").count("-lab") == 0
         assert "lab" not in machine.run("ls", "/var/lib/hubfleet").split()
+    assert site.machine.docker("images", "--quiet", "hubfleet/*") == ""
