@@ -43,19 +43,15 @@ def converge(verb: str, wanted: dict[str, Any]) -> None:
     first = next(iter(machines.values()))
     generations = Generations(state, first.store)
     desired = Desired("bench", state, dict.fromkeys(machines, resources))
-    try:
-        plan = make_plan(desired, machines, generations.known())
-        print(plan_text(plan, full=True))
-        if verb == "apply" and not plan.empty:
-            for folder in (state, state / "generations"):
-                first.store.make_directory(str(folder), 0o700)
-            with first.hold(str(state)):
-                number = generations.begin(plan)
-                apply_plan(plan, machines, lambda event: None)
-                generations.switch(number)
-    finally:
-        for machine in machines.values():
-            machine.close()
+    plan = make_plan(desired, machines, generations.known())
+    print(plan_text(plan, full=True))
+    if verb == "apply" and not plan.empty:
+        for folder in (state, state / "generations"):
+            first.store.make_directory(str(folder), 0o700)
+        with first.hold(str(state)):
+            number = generations.begin(plan)
+            apply_plan(plan, machines, lambda event: None)
+            generations.switch(number)
 
 
 if __name__ == "__main__":
