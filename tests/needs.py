@@ -33,3 +33,10 @@ def package(name: str) -> pytest.MarkDecorator:
     """The Python package ``name`` can be imported in the environment that runs the tests."""
     missing = importlib.util.find_spec(name) is None
     return pytest.mark.skipif(missing, reason=f"needs the Python package {name} (make dev)")
+
+
+def machines(limit_s: int = 1800) -> list[pytest.MarkDecorator]:
+    """Machines of the lab. ``limit_s``: for one test; images are made of downloaded packages, unless some test has."""
+    commands = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
+    needed = [command(name, package=wanted) for name, wanted in commands.items()]
+    return [root(), *needed, pytest.mark.timeout(limit_s)]

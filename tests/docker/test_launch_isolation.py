@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from confined import PREAMBLE
 from containers import Guest, House, until
 
 import needs
@@ -26,30 +27,6 @@ pytestmark = [
     needs.command("mmdebstrap"),
     pytest.mark.timeout(900),  # the first one makes the image
 ]
-
-PREAMBLE = """
-import ctypes, os, socket, stat, subprocess, sys
-libc = ctypes.CDLL(None, use_errno=True)
-
-def attempt(act):
-    try:
-        print("OPEN", act())
-    except (OSError, subprocess.SubprocessError) as error:
-        print("blocked:", error)
-
-def must(result):
-    if result == -1:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
-
-def connect(path):
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
-    return connection
-
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
-"""
 
 
 async def probe(guest: Guest, code: str) -> list[str]:

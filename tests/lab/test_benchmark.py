@@ -11,12 +11,7 @@ import pytest
 
 import needs
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-]
+pytestmark = needs.machines()
 DEPLOY = Path(__file__).parents[2] / "benchmarks" / "deploy.py"
 
 

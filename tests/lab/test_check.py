@@ -17,13 +17,7 @@ from hubfleet.cli.deployment import Options, open_deployment
 from hubfleet.machines import SSHMachine
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(900),
-]
+pytestmark = needs.machines(900)
 
 
 @pytest.fixture(scope="module")

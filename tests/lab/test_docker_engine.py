@@ -23,13 +23,7 @@ from hubfleet.resources.firewall import Firewall
 from hubfleet.resources.network import Network
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(900),  # images are made, and Docker is installed, of downloaded packages
-]
+pytestmark = needs.machines(900)
 
 Reach = Callable[..., SSHMachine]
 ENGINE = DockerEngine()

@@ -30,13 +30,7 @@ from hubfleet.resources.firewall import Firewall
 from pairs import make_pair
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # the first test makes machines, and images on them if nobody has
-]
+pytestmark = needs.machines()
 
 EDGE = "storage/pki/authorities/local/root.crt"
 

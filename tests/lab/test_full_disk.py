@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from harness import Person
 from hubs_there import HubThere, findings
 from machines import Lab
@@ -17,13 +16,7 @@ from hubfleet.errors import ApplyError, CheckError
 from hubfleet.layout import ROOT_BASE
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = needs.machines()
 
 FILL = f"for size in 64k 1; do dd if=/dev/zero of={ROOT_BASE}/filler.$size bs=$size 2>/dev/null; done; true"
 LONG = "long" * 10000

@@ -18,13 +18,7 @@ from stock import SETTINGS, stocked
 
 import needs
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = needs.machines()
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = ("src", "requirements", "scripts", "Makefile", "pyproject.toml", "README.md", "LICENSE")

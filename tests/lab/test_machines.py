@@ -18,13 +18,7 @@ from hubfleet.machines import SSHMachine
 from hubfleet.resources import File
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(900),  # the first one makes the images of downloaded packages
-]
+pytestmark = needs.machines(900)
 
 
 @pytest.fixture(scope="module")

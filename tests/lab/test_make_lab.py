@@ -15,13 +15,7 @@ import pytest
 import needs
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(900),  # images are made of downloaded packages
-]
+pytestmark = needs.machines(900)
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -18,14 +18,7 @@ from hubfleet.machines import SSHMachine
 from hubfleet.resources import Image
 from pairs import make_pair
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("docker-registry"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = [*needs.machines(), needs.command("docker-registry")]
 
 CERTIFICATES = "/etc/docker/certs.d"
 

@@ -23,13 +23,7 @@ import needs
 from hubfleet.config.secrets import Secrets
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made, of downloaded packages
-]
+pytestmark = needs.machines()
 
 STATE = "/var/lib/hubfleet/lab"
 DATABASE = f"{STATE}/hub/jupyterhub.sqlite"

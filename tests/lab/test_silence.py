@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hubs_there import HubThere
 from machines import Lab, Machine
 from stock import stocked
@@ -18,13 +17,7 @@ import needs
 from hubfleet.agent.serve import SILENCE_S
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = needs.machines()
 
 NOTICED_S = 70.0
 """ssh asks three times, every 15 seconds, and hears nothing for as long after the last."""

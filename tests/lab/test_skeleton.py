@@ -5,20 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
 from hubs_there import HubThere
 from machines import Lab
 from stock import stocked
 
 import needs
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = needs.machines()
 
 BINARY = bytes(range(256)) * 1000
 STORAGE = {"homes": {"skeleton": "skel"}}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from hubs_there import findings, write_files
 from machines import Lab, Machine
 from stock import stocked
@@ -14,13 +13,7 @@ from stock import stocked
 import command
 import needs
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = needs.machines()
 
 PLACE = "/usr/lib/python3.11/lib-dynload"
 

@@ -20,13 +20,7 @@ import needs
 from pairs import NAME, make_pair
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1500),  # both images are built
-]
+pytestmark = needs.machines(1500)
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,7 @@ from hubfleet.loadtest.people import HubfleetRoster
 from hubfleet.units import Secret
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1800),  # images are made of downloaded packages
-]
+pytestmark = needs.machines()
 
 STATE = "/var/lib/hubfleet/lab"
 TRIED = "try out the new generation with a test user"

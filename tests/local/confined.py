@@ -27,7 +27,7 @@ from hubfleet.launcher.base import Request
 from hubfleet.names import short_id, system_name
 
 PREAMBLE = """
-import ctypes, http.client, json, os, signal, socket, subprocess, sys
+import ctypes, http.client, json, os, signal, socket, stat, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 
 def attempt(act):
@@ -54,7 +54,7 @@ def ask(path, method, target, body=None, headers={}):
     return answer.status, answer.read().decode()
 
 def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 """
 
 Spec = dict[str, Any]

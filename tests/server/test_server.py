@@ -19,14 +19,7 @@ from windows import CHROMIUM, FLAGS, SLOW_MS, Window, run_cell
 import hubfleet
 import needs
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    needs.command("chromium"),
-    pytest.mark.timeout(1500),  # the first test of a worker makes a machine, and images on it
-]
+pytestmark = [*needs.machines(1500), needs.command("chromium")]
 
 
 @pytest.fixture(scope="module")

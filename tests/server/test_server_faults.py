@@ -18,13 +18,7 @@ import hubfleet
 import needs
 from hubfleet.errors import ApplyError, LockedError, UnreachableError
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1500),  # the first test of a worker makes a machine, and images on it
-]
+pytestmark = needs.machines(1500)
 
 BACK_S = 60.0
 """Within this time after a death new people come in again. Some seconds, where eight processes do not share a core."""

@@ -16,13 +16,7 @@ import needs
 from hubfleet.resources.firewall import Firewall
 from waiting import soon
 
-pytestmark = [
-    needs.root(),
-    needs.command("dockerd", package="docker.io"),
-    needs.command("mmdebstrap"),
-    needs.command("ssh", package="openssh-client"),
-    pytest.mark.timeout(1500),  # the first test of a worker makes a machine, and images on it
-]
+pytestmark = needs.machines(1500)
 
 METADATA = "169.254.169.254"
 PORT = 8765
