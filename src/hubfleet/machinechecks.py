@@ -15,6 +15,7 @@ from hubfleet.config import Config
 from hubfleet.engines.base import Engine, Site
 from hubfleet.layout import ROOT_BASE
 from hubfleet.machines import Machine
+from hubfleet.resources.dockerengine import SOCKET
 from hubfleet.unixhttp import Refused
 
 SYSTEMS = ("debian", "ubuntu")
@@ -35,7 +36,6 @@ FEATURES = {
 """Of the kernel, by the name in the facts: what is missed without it, and what to do."""
 ALL = frozenset({"hub", "edge"})
 """What a machine can be for."""
-_ENGINE_SOCKET = "/var/run/docker.sock"
 
 
 def run_machine_checks(
@@ -260,7 +260,7 @@ def _missing(machine: Machine, config: Config, facts: dict[str, Any], roles: Col
 
 def _present(machine: Machine, image: str) -> bool:
     try:
-        machine.request(_ENGINE_SOCKET, "GET", f"/images/{image}/json", None, None, 30)
+        machine.request(SOCKET, "GET", f"/images/{image}/json", None, None, 30)
     except (Refused, FileNotFoundError, ConnectionRefusedError):
         return False
     return True

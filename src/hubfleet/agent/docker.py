@@ -18,10 +18,9 @@ from urllib.parse import quote, urlencode
 
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources.base import Observed
-from hubfleet.resources.dockerengine import STOPPED
+from hubfleet.resources.dockerengine import SOCKET, STOPPED
 from hubfleet.unixhttp import Refused, connect, message, request
 
-SOCKET = Path("/var/run/docker.sock")
 VERSION = (1, 41)
 """The version of its API that we speak: that of Docker 20.10. An engine that no longer knows it is spoken to in the
 oldest one it knows."""
@@ -189,7 +188,7 @@ def socket_path() -> Path:
     """Where the engine answers. Raises CheckError if DOCKER_HOST names something that is not a Unix socket."""
     given = os.environ.get("DOCKER_HOST", "")
     if not given:
-        return SOCKET
+        return Path(SOCKET)
     if not given.startswith("unix:///"):
         raise CheckError(
             f"DOCKER_HOST is {given}, and hubfleet speaks to Docker over a Unix socket only",

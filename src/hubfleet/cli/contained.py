@@ -16,9 +16,9 @@ from hubfleet.cli.parts import UNREACHABLE, Part, launcher_words
 from hubfleet.errors import UnreachableError
 from hubfleet.layout import Layout
 from hubfleet.machines import Machine
+from hubfleet.resources.dockerengine import SOCKET
 from hubfleet.unixhttp import Refused
 
-SOCKET = "/var/run/docker.sock"
 STOP_LIMIT_S = 60.0
 ASK_LIMIT_S = 30.0
 FOLLOW_EVERY_S, FOLLOW_LINES = 0.5, 100_000

@@ -8,6 +8,8 @@ from typing import ClassVar
 from hubfleet.errors import CheckError
 from hubfleet.resources.base import Change, Observed, Resource
 
+SOCKET = "/var/run/docker.sock"
+"""Where an engine listens on its machine."""
 STOPPED: Observed = {"engine": "stopped"}
 """What is said of containers, images and networks while their engine does not run: nobody knows."""
 

@@ -39,6 +39,7 @@ from hubfleet.resources import (
     Skeleton,
     Trial,
 )
+from hubfleet.resources.dockerengine import SOCKET
 
 _LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To make homes for their owners; its power over servers is the engine's socket."""
@@ -237,7 +238,7 @@ def _containers(config: Config, site: Site, who: Accounts, image: Image, files: 
             mounts=(
                 *shown(layout.base, mode="rw"),
                 *kept,
-                (parts.ENGINE_SOCKET, parts.ENGINE_SOCKET, "rw"),
+                (SOCKET, SOCKET, "rw"),
                 *shown(Path("/etc/passwd"), Path("/etc/group")),
                 ("/", parts.HOST, "ro"),
             ),

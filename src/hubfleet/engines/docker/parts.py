@@ -14,7 +14,6 @@ PARTS = ("launcher", "proxy", "hub", "gate", "edge")
 """The hub's own containers, in the order in which they start. A gate is there only for an edge on another machine."""
 DOORS = ("gate", "edge")
 """Those that people come in by."""
-ENGINE_SOCKET = "/var/run/docker.sock"
 EDGE_HTTP, EDGE_HTTPS = 8080, 8443
 """Where the edge listens in its container, with no privilege."""
 GATE = 8443

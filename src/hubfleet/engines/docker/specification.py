@@ -17,6 +17,7 @@ from hubfleet.engines.docker.places import Place
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
 from hubfleet.names import short_id
+from hubfleet.resources.dockerengine import SOCKET
 
 ARGUMENTS = ("--ServerApp.sock_mode=0666", "--KernelManager.transport=ipc")
 """Every server's. Its socket may be open to all because its directory is not. Kernels talk to it over Unix sockets in a
@@ -74,7 +75,7 @@ class Settings:
             hub_gid=group,
             variables=data["variables"],
             host_root=data.get("host_root", ""),
-            engine_socket=data.get("engine_socket", "/var/run/docker.sock"),
+            engine_socket=data.get("engine_socket", SOCKET),
         )
 
 
