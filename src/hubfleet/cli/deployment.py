@@ -57,6 +57,7 @@ class Deployment:
 
     ``file``: the configuration file, None for the built-in default. ``new_passwords``: generated for this run and not
     yet written. ``file_port``: the file's own value, where `up --port` chose another that the configuration has now.
+    ``others``: the machines of the configuration, less the hub's.
     """
 
     config: Config
@@ -64,6 +65,7 @@ class Deployment:
     secrets: Secrets
     layout: Layout
     machine: Machine
+    others: Mapping[str, Machine]
     passwords: Mapping[str, str]
     new_passwords: Mapping[str, str]
     file_port: int
@@ -91,12 +93,6 @@ class Deployment:
     @property
     def generations(self) -> Generations:
         return Generations(self.layout.state, self.machine.store)
-
-    @cached_property
-    def others(self) -> dict[str, Machine]:
-        """The machines of the configuration, less the hub's."""
-        named = self.config.machines.items()
-        return {name: reached(name, settings) for name, settings in named if name != self.machine.name}
 
     @cached_property
     def former(self) -> dict[str, Machine]:
@@ -296,7 +292,7 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     """Read configuration, secrets and the traces of earlier runs; changes nothing."""
     file = options.config or next((Path(name) for name in CONFIGURATIONS if Path(name).exists()), None)
     config = load(options.config, options.hub) if file or options.hub else default_config()
-    machine, layout = _machine(config), engine(config.engine).layout(config)
+    layout, (machine, others) = engine(config.engine).layout(config), _machines(config)
     if file is not None:
         remember(file, options.hub, [way(settings) for settings in config.machines.values()])
     file_port = config.listen.port
@@ -309,18 +305,16 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
     supervision = supervision_of(config, layout, detach)
-    deployment = Deployment(config, file, secrets, layout, machine, {**known, **new}, new, file_port, supervision)
-    for other in deployment.others.values():
-        other.open()
-    return deployment
+    return Deployment(config, file, secrets, layout, machine, others, {**known, **new}, new, file_port, supervision)
 
 
-def _machine(config: Config) -> Machine:
-    """The hub's machine: that of the configuration, or else this one. The way to it is being opened."""
-    name = config.hub_machine
-    machine: Machine = reached(name, config.machines[name]) if name else LocalMachine("this machine")
-    machine.open()
-    return machine
+def _machines(config: Config) -> tuple[Machine, dict[str, Machine]]:
+    """The hub's, which is this one if the configuration names none, and the others. All are being connected to."""
+    named: dict[str, Machine] = {name: reached(name, settings) for name, settings in config.machines.items()}
+    for machine in named.values():
+        machine.open()
+    hub = named.pop(config.hub_machine) if config.hub_machine else LocalMachine("this machine")
+    return hub, named
 
 
 def _chosen_port(layout: Layout, machine: Machine, file_port: int) -> int:
