@@ -20,6 +20,12 @@ def engine() -> Iterator[dockerd.Dockerd]:
         yield running
 
 
+@pytest.fixture
+def reach(engine: dockerd.Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent in this process finds the engine of the tests."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.socket}")
+
+
 @pytest.fixture(scope="session")
 def image(engine: dockerd.Dockerd) -> str:
     """The image of users' servers."""

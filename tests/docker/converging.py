@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import dockerd
-import pytest
 
 from hubfleet import agent
 from hubfleet.resources import Change, Observed, Resource
-
-
-@contextmanager
-def reached(engine: dockerd.Dockerd) -> Iterator[None]:
-    """The agent in this process finds the engine of the tests."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("DOCKER_HOST", f"unix://{engine.socket}")
-        yield
 
 
 def own(word: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import dockerd
 import pytest
-from converging import converge, look, own, reached, remove
+from converging import converge, look, own, remove
 
 import needs
 from hubfleet import agent
@@ -23,7 +23,12 @@ from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources import Change, Container, File
 from waiting import soon
 
-pytestmark = [needs.root(), needs.command("dockerd", package="docker.io"), needs.command("mmdebstrap")]
+pytestmark = [
+    needs.root(),
+    needs.command("dockerd", package="docker.io"),
+    needs.command("mmdebstrap"),
+    pytest.mark.usefixtures("reach"),
+]
 
 SERVE = """
 import http.server, os, socketserver, sys
@@ -40,12 +45,6 @@ print("serving", flush=True)
 socketserver.UnixStreamServer(path, Handler).serve_forever()
 """
 BROKEN = ("python3", "-c", "print('no such table: users'); raise SystemExit(4)")
-
-
-@pytest.fixture(autouse=True)
-def reach(engine: dockerd.Dockerd) -> Iterator[None]:
-    with reached(engine):
-        yield
 
 
 @pytest.fixture

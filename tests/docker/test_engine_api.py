@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import dockerd
 import pytest
-from converging import own, reached
+from converging import own
 
 import needs
 from hubfleet.agent import Said, docker, read_log
@@ -20,13 +19,12 @@ from hubfleet.resources import Container, Image, Network
 from hubfleet.resources.dockerengine import STOPPED
 from waiting import soon
 
-pytestmark = [needs.root(), needs.command("dockerd", package="docker.io"), needs.command("mmdebstrap")]
-
-
-@pytest.fixture(autouse=True)
-def reach(engine: dockerd.Dockerd) -> Iterator[None]:
-    with reached(engine):
-        yield
+pytestmark = [
+    needs.root(),
+    needs.command("dockerd", package="docker.io"),
+    needs.command("mmdebstrap"),
+    pytest.mark.usefixtures("reach"),
+]
 
 
 def test_the_engines_own_words_are_told() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dockerd
 import pytest
-from converging import converge, look, own, reached, remove
+from converging import converge, look, own, remove
 
 import needs
 from hubfleet import agent
@@ -18,13 +18,12 @@ from hubfleet.errors import ApplyError
 from hubfleet.resources import Image
 from waiting import soon
 
-pytestmark = [needs.root(), needs.command("dockerd", package="docker.io"), needs.command("mmdebstrap")]
-
-
-@pytest.fixture(autouse=True)
-def reach(engine: dockerd.Dockerd) -> Iterator[None]:
-    with reached(engine):
-        yield
+pytestmark = [
+    needs.root(),
+    needs.command("dockerd", package="docker.io"),
+    needs.command("mmdebstrap"),
+    pytest.mark.usefixtures("reach"),
+]
 
 
 @pytest.fixture

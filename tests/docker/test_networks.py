@@ -8,19 +8,18 @@ from dataclasses import replace
 
 import dockerd
 import pytest
-from converging import converge, look, own, reached, remove
+from converging import converge, look, own, remove
 
 import needs
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources import Network
 
-pytestmark = [needs.root(), needs.command("dockerd", package="docker.io"), needs.command("mmdebstrap")]
-
-
-@pytest.fixture(autouse=True)
-def reach(engine: dockerd.Dockerd) -> Iterator[None]:
-    with reached(engine):
-        yield
+pytestmark = [
+    needs.root(),
+    needs.command("dockerd", package="docker.io"),
+    needs.command("mmdebstrap"),
+    pytest.mark.usefixtures("reach"),
+]
 
 
 @pytest.fixture

@@ -15,14 +15,19 @@ from typing import Any
 
 import dockerd
 import pytest
-from converging import converge, look, own, reached, remove
+from converging import converge, look, own, remove
 
 import needs
 from hubfleet.errors import ApplyError
 from hubfleet.resources import Container, Directory, File, Trial
 from waiting import soon
 
-pytestmark = [needs.root(), needs.command("dockerd", package="docker.io"), needs.command("mmdebstrap")]
+pytestmark = [
+    needs.root(),
+    needs.command("dockerd", package="docker.io"),
+    needs.command("mmdebstrap"),
+    pytest.mark.usefixtures("reach"),
+]
 
 SERVE = """
 import http.server, os, socketserver, sys
@@ -49,12 +54,6 @@ SLEEPS = ("python3", "-c", 'print(\'{"done": "login"}\', flush=True); import tim
 
 def failing(step: str, why: str) -> tuple[str, ...]:
     return ("python3", "-c", f"print({json.dumps(json.dumps({'failed': step, 'why': why}))})")
-
-
-@pytest.fixture(autouse=True)
-def reach(engine: dockerd.Dockerd) -> Iterator[None]:
-    with reached(engine):
-        yield
 
 
 @pytest.fixture
