@@ -58,7 +58,7 @@ table inet {table} {{
 		ct direction reply ct state established,related return
 		meta l4proto {{ tcp, udp }} th dport 53 ip daddr @resolvers4 return
 		meta l4proto {{ tcp, udp }} th dport 53 ip6 daddr @resolvers6 return
-		ip daddr @allowed4 return
+{denied}		ip daddr @allowed4 return
 		ip6 daddr @allowed6 return
 		ip daddr @private4 drop
 		ip6 daddr @private6 drop
@@ -78,6 +78,10 @@ table inet {table} {{
 	}}
 }}
 """
+_DENIED = """\
+		ip daddr @denied4 drop
+		ip6 daddr @denied6 drop
+"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Firewall(Resource):
 
     interface: the bridge; it need not be there yet.
     allow:     addresses or networks that may be reached although they are private.
+    deny:      those that are not reached though they are allowed or public: other machines of the hub's.
     Observed keys: loaded (`digest` of the rules that are in force; empty if they are not as they were loaded),
     kept (they come back after a restart of the machine), resolvers (addresses of those the machine uses).
     """
@@ -101,6 +106,7 @@ class Firewall(Resource):
     name: str
     interface: str
     allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
@@ -108,18 +114,23 @@ class Firewall(Resource):
         return f"hubfleet_{self.name}"
 
     def rules(self, resolvers: Iterable[str]) -> str:
-        """The rules as `nft -f` takes them, in one step. Raises ValueError if `allow` has what is no address."""
+        """The rules as `nft -f` takes them, in one step. Raises ValueError if `allow` or `deny` has what is no
+        address."""
         allowed, asked = _networks(self.allow), _networks(resolvers)
+        # Only where there are any: elsewhere the rules stay those that are in force.
+        denied = [("denied", _networks(self.deny))] if self.deny else []
         sets = "\n".join(
             _set(f"{name}{version}", version, [one for one in networks if one.version == version])
             for name, networks in (
                 ("private", _networks([*PRIVATE_4, *PRIVATE_6])),
                 ("allowed", allowed),
                 ("resolvers", asked),
+                *denied,
             )
             for version in (4, 6)
         )
-        return _RULES.format(interface=self.interface, table=self.table, sets=sets)
+        drops = _DENIED if self.deny else ""
+        return _RULES.format(interface=self.interface, table=self.table, sets=sets, denied=drops)
 
     def digest(self, resolvers: Iterable[str]) -> str:
         """Changes whenever the rules do."""
@@ -128,7 +139,8 @@ class Firewall(Resource):
     def diff(self, observed: Observed | None) -> Change | None:
         if observed is None:
             allowed = (f"but {', '.join(self.allow)}",) if self.allow else ()
-            return Change(self, "create", (f"from {self.interface}, no private address is reached", *allowed))
+            denied = (f"nor {', '.join(self.deny)}",) if self.deny else ()
+            return Change(self, "create", (f"from {self.interface}, no private address is reached", *allowed, *denied))
         lines = []
         if observed["loaded"] != self.digest(observed["resolvers"]):
             words = "the rules in force are other ones" if observed["loaded"] else "the rules are not in force"

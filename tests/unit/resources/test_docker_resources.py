@@ -129,6 +129,12 @@ def test_rules_differ_with_what_they_are_made_of() -> None:
         assert change
         assert change.action == "update"
     assert replace(FIREWALL, allow=()).diff(observed)
+    assert "denied" not in FIREWALL.rules([]), "rules that deny nothing are another than they were"
+    denying = replace(FIREWALL, deny=("192.0.2.7", "2001:db8::7"))
+    assert denying.diff(observed)
+    text = denying.rules([])
+    assert text.index("ip daddr @denied4 drop") < text.index("ip daddr @allowed4 return")
+    assert text.index("ip6 daddr @denied6 drop") < text.index("ip6 daddr @allowed6 return")
     with pytest.raises(ValueError, match="ten"):
         replace(FIREWALL, allow=("ten",)).rules([])
 
