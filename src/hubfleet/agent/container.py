@@ -15,7 +15,7 @@ from typing import Any
 
 from hubfleet.agent import file
 from hubfleet.agent.base import Progress
-from hubfleet.agent.containerspec import FINGERPRINT, numbers, specification
+from hubfleet.agent.containerspec import FINGERPRINT, further, numbers, specification
 from hubfleet.agent.docker import TIMEOUT_S, Absent, Engine, observed_of
 from hubfleet.errors import ApplyError
 from hubfleet.resources.base import Change, Observed
@@ -82,6 +82,9 @@ def apply(container: Container, change: Change, progress: Progress) -> None:
     if new:
         # all that can be refused is refused here, while the old one serves
         three.engine.call("POST", "/containers/create", specification(container), {"name": three.next})
+        for network, how in further(container):
+            body = {"Container": three.next, "EndpointConfig": how}
+            three.engine.call("POST", f"/networks/{network}/connect", body)
     try:
         if new:
             _replace(three, here, progress)

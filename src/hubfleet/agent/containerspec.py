@@ -31,12 +31,28 @@ def specification(container: Container) -> dict[str, Any]:
         "WorkingDir": container.directory,
         "User": user,
         "Labels": {FINGERPRINT: container.fingerprint},
+        "Hostname": container.hostname,
         "StopSignal": container.stop_signal or "SIGTERM",
         "StopTimeout": container.stop_grace,
         "ExposedPorts": {f"{inner}/tcp": {} for _, _, inner in container.ports},
         "Healthcheck": _health(container),
         "HostConfig": _host(container, groups),
+        "NetworkingConfig": {
+            "EndpointsConfig": {
+                name: endpoint(address) for name, address in container.networks if name == container.network
+            }
+        },
     }
+
+
+def endpoint(address: str) -> dict[str, Any]:
+    """How a container is on a network: at that address, or where the engine likes."""
+    return {"IPAMConfig": {"IPv4Address": address} if address else {}}
+
+
+def further(container: Container) -> list[tuple[str, dict[str, Any]]]:
+    """The networks that it is put on after it was made, and how: the engine takes one only when it makes it."""
+    return [(name, endpoint(address)) for name, address in container.networks if name != container.network]
 
 
 def _health(container: Container) -> dict[str, Any]:

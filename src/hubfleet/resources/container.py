@@ -25,6 +25,8 @@ _DOWN = {
 
 _SAYS_NOTHING = ("name", "reads", "ready", "impact")
 """Fields whose change is no reason for another container."""
+_ADDED = ("networks", "hostname")
+"""Fields of a later release: one that has none of them is what it was before."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Container(Resource):
     mounts:       (path on the machine, path in the container, "ro" or "rw"); the first must be there.
     tmpfs:        (path, size in bytes): file systems in memory.
     network:      "none", "host" or a network's name.
+    networks:     (name, fixed address) of further networks; or of that one, if it has the same name. An empty address:
+                  the engine chooses.
+    hostname:     what it takes itself for; empty: the engine chooses.
     ports:        (address of the machine, its port, the container's port).
     capabilities: without CAP_; all others are dropped.
     read_only:    nothing but mounts and tmpfs can be written.
@@ -70,6 +75,8 @@ class Container(Resource):
     mounts: tuple[tuple[str, str, str], ...] = ()
     tmpfs: tuple[tuple[str, int], ...] = ()
     network: str = "none"
+    networks: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
     ports: tuple[tuple[str, int, int], ...] = ()
     capabilities: tuple[str, ...] = ()
     read_only: bool = True
@@ -84,7 +91,11 @@ class Container(Resource):
     @property
     def fingerprint(self) -> str:
         """Changes whenever the container has to be replaced: with all fields but those that say nothing of it."""
-        parts = {name: value for name, value in asdict(self).items() if name not in _SAYS_NOTHING}
+        parts = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _SAYS_NOTHING and (value or name not in _ADDED)
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def steady(self, observed: Observed | None) -> Observed | None:
