@@ -8,10 +8,11 @@ from typing import Any
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import Absent, Engine, observed_of
 from hubfleet.resources.base import Change, Observed
-from hubfleet.resources.network import Network
+from hubfleet.resources.network import BRIDGE, Network
 
 _BRIDGE = "com.docker.network.bridge.name"
 _REACH = "com.docker.network.bridge.enable_icc"
+_ENCRYPTED = "encrypted"
 
 
 def observe(network: Network) -> Observed | None:
@@ -23,16 +24,36 @@ def _look(engine: Engine, network: Network) -> Observed | None:
     if found is None:
         return None
     options = found.get("Options") or {}
-    subnets = [one.get("Subnet", "") for one in (found.get("IPAM") or {}).get("Config") or []]
+    given: dict[str, Any] = next(iter((found.get("IPAM") or {}).get("Config") or []), {})
+    # "lb-": the engine's own, one on each machine
+    there = [one["Name"] for key, one in (found.get("Containers") or {}).items() if not key.startswith("lb-")]
     return {
         "id": found["Id"],
         "driver": found["Driver"],
         "bridge": options.get(_BRIDGE, ""),
         "isolated": options.get(_REACH) == "false",
         "internal": bool(found["Internal"]),
-        "subnet": subnets[0] if subnets else "",
-        "containers": sorted(one["Name"] for one in (found.get("Containers") or {}).values()),
+        "subnet": str(given.get("Subnet", "")),
+        "ip_range": str(given.get("IPRange", "")),
+        "gateway": str(given.get("Gateway", "")),
+        "attachable": bool(found["Attachable"]),
+        "encrypted": _ENCRYPTED in options,
+        "config_only": bool(found["ConfigOnly"]),
+        "config_from": str((found.get("ConfigFrom") or {}).get("Network", "")),
+        "containers": sorted([*there, *_services(engine, found)]),
     }
+
+
+def _services(engine: Engine, found: dict[str, Any]) -> list[str]:
+    """Names of the services whose tasks are on a network of a swarm; only managers know any."""
+    if found["Scope"] != "swarm" or not engine.get("/info")["Swarm"]["ControlAvailable"]:
+        return []
+    return [
+        service["Spec"]["Name"]
+        for service in engine.get("/services")
+        for one in service["Spec"]["TaskTemplate"].get("Networks") or []
+        if one["Target"] in (found["Id"], found["Name"])
+    ]
 
 
 def apply(network: Network, change: Change, progress: Progress) -> None:
@@ -44,16 +65,25 @@ def apply(network: Network, change: Change, progress: Progress) -> None:
             engine.call("DELETE", f"/networks/{found['Id']}")
     if change.action == "remove":
         return
-    body: dict[str, Any] = {
-        "Name": network.name,
-        "CheckDuplicate": True,
-        "Driver": "bridge",
-        "Internal": network.internal,
-        "Options": {_BRIDGE: network.bridge, _REACH: "false" if network.isolated else "true"},
-    }
-    if network.subnet:
-        body["IPAM"] = {"Driver": "default", "Config": [{"Subnet": network.subnet}]}
-    engine.call("POST", "/networks/create", body)
+    engine.call("POST", "/networks/create", _body(network))
+
+
+def _body(network: Network) -> dict[str, Any]:
+    body: dict[str, Any] = {"Name": network.name, "CheckDuplicate": True, "Driver": network.driver}
+    if network.config_from:
+        return {**body, "Scope": "swarm", "ConfigFrom": {"Network": network.config_from}}
+    options: dict[str, str] = {}
+    if network.driver == BRIDGE:
+        options = {_BRIDGE: network.bridge, _REACH: "false" if network.isolated else "true"}
+    elif network.encrypted:
+        options = {_ENCRYPTED: ""}
+    body.update(Internal=network.internal, Attachable=network.attachable, Options=options)
+    if network.config_only:
+        body.update(ConfigOnly=True, Driver="")
+    given = {"Subnet": network.subnet, "IPRange": network.ip_range, "Gateway": network.gateway}
+    if pool := {name: value for name, value in given.items() if value}:
+        body["IPAM"] = {"Driver": "default", "Config": [pool]}
+    return body
 
 
 def _found(engine: Engine, name: str) -> dict[str, Any] | None:
