@@ -7,6 +7,7 @@ from hubfleet.agent.lock import Holder, hold
 from hubfleet.agent.logs import Said, read_log
 from hubfleet.agent.outside import certificate, connect, probe
 from hubfleet.agent.registry import manifests
+from hubfleet.agent.secrets import secret
 from hubfleet.agent.store import Store
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "observe",
     "probe",
     "read_log",
+    "secret",
 ]

@@ -18,6 +18,9 @@ from hubfleet.agent import (
     network,
     process,
     skeleton,
+    swarmmanager,
+    swarmmember,
+    swarmnode,
     trial,
 )
 from hubfleet.agent.base import Handler, Progress
@@ -38,6 +41,9 @@ from hubfleet.resources import (
     Process,
     Resource,
     Skeleton,
+    SwarmManager,
+    SwarmMember,
+    SwarmNode,
     Trial,
     fingerprint,
 )
@@ -56,6 +62,9 @@ HANDLERS: dict[str, Handler[Any]] = {
     Skeleton.kind: Handler(skeleton.observe, skeleton.apply),
     Trial.kind: Handler(trial.observe, trial.apply),
     Database.kind: Handler(database.observe, database.apply),
+    SwarmManager.kind: Handler(swarmmanager.observe, swarmmanager.apply),
+    SwarmMember.kind: Handler(swarmmember.observe, swarmmember.apply),
+    SwarmNode.kind: Handler(swarmnode.observe, swarmnode.apply),
 }
 """All handlers, by kind. A new kind is a file here, a line here, and the same two in `resources/`."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hubfleet.agent import file
+from hubfleet.agent import file, swarm
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import PLACES, Engine, installed, tool
 from hubfleet.agent.tools import run_tool
@@ -48,6 +48,7 @@ def observe(wanted: DockerEngine) -> Observed | None:
         "version": str(about.get("ServerVersion", "")),
         "live_restore": bool(about["LiveRestoreEnabled"] if running else (settings or {}).get("live-restore")),
         "swarm": (about.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
+        "ours": bool(running and swarm.recorded(about["Swarm"]["NodeID"])),
         "settings": hashlib.sha256(text.encode()).hexdigest() if text else "",
         "readable": settings is not None,
         "lacks": [package for package, program in BESIDE.items() if tool(program) is None],
@@ -60,18 +61,23 @@ def apply(wanted: DockerEngine, change: Change, progress: Progress) -> None:
     Raises ApplyError with what apt-get or the engine said.
     """
     lacks = [package for package, program in BESIDE.items() if tool(program) is None]
-    if wanted.live_restore:
-        _write_settings(progress)  # first, so that a new engine starts with it
+    if wanted.live_restore and Engine().running() and swarm.inside(Engine()):
+        raise ApplyError(
+            "Docker is still part of a swarm, whose engines refuse live-restore",
+            state="It was left as it is",
+            remedy="take the machine out of the other hub that uses it so, or give this hub another machine",
+        )
+    _write_settings(wanted.live_restore, progress)  # first, so that a new engine starts with it
     if not installed() and not Engine().running():
         _install(["docker.io", *lacks], progress)
     elif lacks:
         _install(lacks, progress)
     if not Engine().running():
         _start(progress)
-    if wanted.live_restore and not _restores():
+    if _restores() is not wanted.live_restore:
         progress("having Docker read its settings")
         _reload()
-        _await("Docker does not take up live-restore from its settings", _restores)
+        _await("Docker does not take up live-restore from its settings", lambda: _restores() is wanted.live_restore)
 
 
 def _install(packages: list[str], progress: Progress) -> None:
@@ -148,16 +154,19 @@ def _await(otherwise: str, condition: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def _write_settings(progress: Progress) -> None:
-    """Adds live-restore to the engine's settings; everything else in them stays."""
+def _write_settings(restore: bool, progress: Progress) -> None:
+    """Sets live-restore in the engine's settings; everything else in them stays.
+
+    Off is written out: an engine that runs keeps what its settings no longer name.
+    """
     text = _settings_text()
     settings = _parsed(text)
     if settings is None:
         raise ApplyError(f"{SETTINGS} is not a JSON object", state="It was left as it is", remedy="correct that file")
-    if settings.get("live-restore") is True:
+    if bool(settings.get("live-restore", False)) is restore:
         return
     SETTINGS.parent.mkdir(mode=0o755, exist_ok=True)
-    content = json.dumps({**settings, "live-restore": True}, indent=2) + "\n"
+    content = json.dumps({**settings, "live-restore": restore}, indent=2) + "\n"
     mode = SETTINGS.stat().st_mode & 0o7777 if text else 0o644
     wanted = File(str(SETTINGS.resolve()), content, mode=mode)  # some keep it elsewhere, behind a link
     file.apply(wanted, Change(wanted, "update"), progress)

@@ -26,6 +26,7 @@ from hubfleet.agent.lock import hold
 from hubfleet.agent.logs import read_log
 from hubfleet.agent.outside import certificate, connect, probe
 from hubfleet.agent.registry import manifests
+from hubfleet.agent.secrets import secret
 from hubfleet.agent.store import Store
 from hubfleet.errors import HubfleetError
 from hubfleet.resources.base import Change
@@ -152,6 +153,10 @@ def _read_log(request: dict[str, Any], progress: Callable[[str], None], held: Ex
     return asdict(read_log(request["container"], request["lines"], request["after"]))
 
 
+def _secret(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> str:
+    return secret(request["what"])
+
+
 STORE = (
     *("read", "write", "names", "make_directory", "make_folder", "remove", "point", "pointed"),
     *("database", "keep_database", "measure", "erase"),
@@ -171,4 +176,5 @@ _VERBS: dict[str, Callable[[dict[str, Any], Callable[[str], None], ExitStack], A
     "manifests": _manifests,
     "certificate": _certificate,
     "read_log": _read_log,
+    "secret": _secret,
 }

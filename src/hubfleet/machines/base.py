@@ -58,5 +58,8 @@ class Machine(Protocol):
     def read_log(self, container: str, lines: int, after: str) -> Said:
         """What a container said; see `agent.read_log`."""
 
+    def secret(self, what: str) -> str:
+        """What a step on another machine needs of this one, such as a token; see `agent.secret`."""
+
     def close(self) -> None:
         """End the connection, if there is one."""

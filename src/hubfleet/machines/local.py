@@ -54,5 +54,8 @@ class LocalMachine:
     def read_log(self, container: str, lines: int, after: str) -> Said:
         return agent.read_log(container, lines, after)
 
+    def secret(self, what: str) -> str:
+        return agent.secret(what)
+
     def close(self) -> None:
         """There is no connection."""

@@ -105,6 +105,10 @@ class SSHMachine:
         """What a container said; see `agent.read_log`."""
         return Said(**self._ask("read_log", container=container, lines=lines, after=after))
 
+    def secret(self, what: str) -> str:
+        """What a step on another machine needs of this one; see `agent.secret`."""
+        return str(self._ask("secret", what=what))
+
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
         # To look, nobody needs secrets, nor the half megabyte of which an image is built.
         return dict(self._ask("observe", resources=[resource.redacted().to_json() for resource in resources]))

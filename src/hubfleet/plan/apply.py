@@ -38,9 +38,10 @@ class Event:
 def apply_plan(plan: Plan, machines: Mapping[str, Machine], on_event: Callable[[Event], None]) -> None:
     """Carries out the plan's changes; each is looked at again before and after.
 
-    Machines work beside each other, each through its own changes in their order; none touches what people use
-    (`Resource.serves`) before all have done what comes before that. ``on_event`` is told one thing at a time, by
-    whichever thread works on the machine it is about.
+    Machines work beside each other, each through its own changes in their order; none begins a stage
+    (`Resource.stage`), such as touching what people use, before all have done what comes before that. What a step needs
+    of another machine is asked for when it is begun. ``on_event`` is told one thing at a time, by whichever thread
+    works on the machine it is about.
 
     Hold the lock, and call `Generations.begin` before and `Generations.switch` after it. Raises ApplyError
     at the first step that fails or whose resource changed since the plan (UnreachableError where a machine was lost);
@@ -66,12 +67,16 @@ def apply_plan(plan: Plan, machines: Mapping[str, Machine], on_event: Callable[[
 
 
 class _Work:
-    """One plan on its way. ``steps``: number and change, by machine."""
+    """One plan on its way. ``steps``: by machine and stage, number and change; a change is never in an earlier stage
+    than the one before it."""
 
     def __init__(self, plan: Plan, machines: Mapping[str, Machine], on_event: Callable[[Event], None]) -> None:
-        self.steps: dict[str, list[tuple[int, Change]]] = {}
+        self.steps: dict[str, dict[int, list[tuple[int, Change]]]] = {}
         for number, (name, change) in enumerate(plan.changes, start=1):
-            self.steps.setdefault(name, []).append((number, change))
+            stages = self.steps.setdefault(name, {})
+            stage = max(change.resource.stage(change.action), *stages, 0)
+            stages.setdefault(stage, []).append((number, change))
+        self._stages = sorted({stage for stages in self.steps.values() for stage in stages})
         self._machines, self._on_event, self._total = machines, on_event, len(plan.changes)
         self._ready = threading.Barrier(max(1, len(self.steps)))
         self._telling = threading.Lock()
@@ -80,14 +85,13 @@ class _Work:
 
     def do(self, name: str) -> None:
         """All of one machine, or as far as nothing fails anywhere."""
-        steps = self.steps[name]
-        prepared = next((place for place, (_, change) in enumerate(steps) if change.resource.serves), len(steps))
-        if self._all(name, steps[:prepared]):
+        for stage in self._stages:
+            if not self._all(name, self.steps[name].get(stage, [])):
+                return
             try:
                 self._ready.wait()
             except threading.BrokenBarrierError:  # another machine has failed, and says why
                 return
-            self._all(name, steps[prepared:])
 
     def _all(self, name: str, steps: Sequence[tuple[int, Change]]) -> bool:
         for number, change in steps:
@@ -96,13 +100,20 @@ class _Work:
             tell = partial(self._tell, Event(number, self._total, name, change, "start"), time.monotonic())
             try:
                 tell("start")
-                acted = self._machines[name].apply(change, partial(tell, "progress"))
+                acted = self._machines[name].apply(self._complete(change), partial(tell, "progress"))
                 tell("done" if acted else "already done")
             except BaseException as error:  # noqa: BLE001 - `end` raises it, in the thread that asked for the work
                 self._failures.append((number, name, change, error))
                 self.stop()
                 return False
         return True
+
+    def _complete(self, change: Change) -> Change:
+        """With what it needs of another machine."""
+        if change.resource.needs is None or change.action == "remove":
+            return change
+        machine, what = change.resource.needs
+        return replace(change, resource=change.resource.given(self._machines[machine].secret(what)))
 
     def stop(self) -> None:
         """Begin no more steps."""

@@ -35,6 +35,7 @@ def make_plan(
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
         keeps: list[Container[str]] = [kept.get(name, frozenset()) for name in names]
         parts = list(pool.map(_compare, keeps, [machines[name] for name in names], wanted, earlier))
+    parts = _with_followers(parts, dict(zip(names, wanted, strict=True)))
     gone = [name for name in previous.resources if name not in machines]
     return Plan(
         hub=desired.hub,
@@ -81,6 +82,24 @@ def _compare(
     ]
     notes = tuple(_notes([item for item in unwanted if item.id not in kept], observed))
     return _Part(machine.name, tuple(change for change in changes if change), notes, leftovers)
+
+
+def _with_followers(parts: list[_Part], wanted: Mapping[str, tuple[Resource, ...]]) -> list[_Part]:
+    """The same, with what follows changes on other machines (`Resource.follows`), and what follows that."""
+    changed = {(part.machine, change.resource.id) for part in parts for change in part.changes}
+    more = [_with_own(part, wanted[part.machine], changed) for part in parts]
+    return parts if more == parts else _with_followers(more, wanted)
+
+
+def _with_own(part: _Part, wanted: tuple[Resource, ...], changed: Container[tuple[str, str]]) -> _Part:
+    changes = list(part.changes)
+    for item in wanted:
+        if item.follows in changed and not any(change.resource.id == item.id for change in changes):
+            change = item.followed()
+            stage = item.stage(change.action)
+            later = (place for place, other in enumerate(changes) if other.resource.stage(other.action) > stage)
+            changes.insert(next(later, len(changes)), change)
+    return replace(part, changes=tuple(changes))
 
 
 def _seen(change: Change | None, observed: Mapping[str, Observed | None]) -> Change | None:

@@ -14,6 +14,9 @@ from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
 from hubfleet.resources.registry import from_json
 from hubfleet.resources.skeleton import Skeleton
+from hubfleet.resources.swarmmanager import SwarmManager
+from hubfleet.resources.swarmmember import SwarmMember
+from hubfleet.resources.swarmnode import SwarmNode
 from hubfleet.resources.trial import Trial
 
 __all__ = [
@@ -32,6 +35,9 @@ __all__ = [
     "Process",
     "Resource",
     "Skeleton",
+    "SwarmManager",
+    "SwarmMember",
+    "SwarmNode",
     "Trial",
     "fingerprint",
     "from_json",

@@ -15,6 +15,9 @@ Observed = dict[str, Any]
 
 Action = Literal["create", "update", "remove", "restart", "start", "stop", "try out"]
 
+SERVING = 9
+"""The last stage, see `Resource.stage`: what people notice."""
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -54,6 +57,31 @@ class Resource:
     def serves(self) -> bool:
         """Whether people's pages depend on it: it is not touched before all machines are prepared."""
         return False
+
+    def stage(self, action: Action) -> int:
+        """When it is done, where several machines depend on each other: none begins a stage before all have done what
+        belongs to earlier ones. From 0 to `SERVING`."""
+        return SERVING if self.serves else 0
+
+    @property
+    def follows(self) -> tuple[str, str] | None:
+        """What it has to be looked at again after: a machine's name, and the id of a resource there. When a plan
+        changes that, it has `followed` too, though all was as wanted when the plan was made. None for nothing."""
+        return None
+
+    def followed(self) -> Change:
+        """What is done then, unless it turns out to be as wanted."""
+        raise NotImplementedError
+
+    @property
+    def needs(self) -> tuple[str, str] | None:
+        """A secret of another machine's that is asked for right before the step: the machine's name, and what (a key
+        of `agent.secrets.SECRETS`). None for nothing."""
+        return None
+
+    def given(self, secret: str) -> Resource:
+        """This with what it `needs`, for the step alone: no plan, record or line for people has it."""
+        raise NotImplementedError
 
     def diff(self, observed: Observed | None) -> Change | None:
         """The change that leads from `observed` to this, or None. Pure.

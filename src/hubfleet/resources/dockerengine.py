@@ -23,16 +23,17 @@ def known(observed: Observed | None) -> bool:
 class DockerEngine(Resource):
     """A Docker engine that runs. One that is there is kept, whoever made it; else the distribution's is installed.
 
-    live_restore: containers go on while the engine is restarted or upgraded.
+    live_restore: whether containers go on while the engine is restarted or upgraded. A swarm's engine refuses it, so
+                  it is switched off before a machine joins one, and on again after it has left.
     Absent: not installed. Observed keys: running, version (empty unless running), live_restore, swarm (it is part of
-    one), settings (digest of its daemon.json; empty without one), readable (that is a JSON object), lacks (packages
-    that are needed beside it and are not installed).
+    one), ours (of one that hubfleet made), settings (digest of its daemon.json; empty without one), readable (that is a
+    JSON object), lacks (packages that are needed beside it and are not installed).
     """
 
     kind: ClassVar[str] = "docker engine"
     keyed_by: ClassVar[str] = "name"
     removable: ClassVar[bool] = False
-    volatile: ClassVar[frozenset[str]] = frozenset({"version"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"version", "swarm", "ours"})
 
     name: str = "docker"
     live_restore: bool = True
@@ -43,21 +44,25 @@ class DockerEngine(Resource):
         return "Docker engine"
 
     def diff(self, observed: Observed | None) -> Change | None:
-        """Raises CheckError if live-restore cannot be switched on."""
+        """Raises CheckError if live-restore cannot be switched."""
         restore = ("containers go on while it is restarted (live-restore)",) if self.live_restore else ()
         if observed is None:
             return Change(self, "create", ("the distribution's docker.io is installed", *restore))
         missing = tuple(f"{package} is installed" for package in observed["lacks"])
-        if self.live_restore and not observed["live_restore"]:
-            self._check_settings(observed)
-        else:
+        impact = ""
+        if observed["live_restore"] == self.live_restore:
             restore = ()
+        else:
+            self._check_settings(observed)
+        if observed["live_restore"] and not self.live_restore:
+            restore = ("live-restore is switched off, which a swarm's engine refuses",)
+            impact = "from now on, all containers of this machine end whenever Docker is restarted or upgraded"
         if not observed["running"]:
-            return Change(self, "start", ("not running", *missing, *restore))
-        return Change(self, "update", (*missing, *restore)) if missing or restore else None
+            return Change(self, "start", ("not running", *missing, *restore), impact)
+        return Change(self, "update", (*missing, *restore), impact) if missing or restore else None
 
     def _check_settings(self, observed: Observed) -> None:
-        if observed["swarm"]:
+        if self.live_restore and observed["swarm"] and not observed["ours"]:
             raise CheckError(
                 "Docker is part of a swarm here, and a swarm's engine refuses live-restore: "
                 "its containers would end whenever it is restarted",
@@ -66,7 +71,7 @@ class DockerEngine(Resource):
             )
         if not observed["readable"]:
             raise CheckError(
-                "/etc/docker/daemon.json is not a JSON object, and live-restore has to be added to it",
+                "/etc/docker/daemon.json is not a JSON object, and live-restore has to be set in it",
                 state="It was left as it is",
                 remedy="correct that file, or remove it",
             )

@@ -19,6 +19,9 @@ from hubfleet.resources.image import Image
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
 from hubfleet.resources.skeleton import Skeleton
+from hubfleet.resources.swarmmanager import SwarmManager
+from hubfleet.resources.swarmmember import SwarmMember
+from hubfleet.resources.swarmnode import SwarmNode
 from hubfleet.resources.trial import Trial
 
 KINDS: dict[str, type[Resource]] = {
@@ -35,6 +38,9 @@ KINDS: dict[str, type[Resource]] = {
     Skeleton.kind: Skeleton,
     Trial.kind: Trial,
     Database.kind: Database,
+    SwarmManager.kind: SwarmManager,
+    SwarmMember.kind: SwarmMember,
+    SwarmNode.kind: SwarmNode,
 }
 
 

@@ -1,10 +1,11 @@
-"""Several machines are worked on beside each other, and none touches what serves before all are prepared."""
+"""Several machines are worked on beside each other, and none begins a stage before all have done what comes before."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from hubfleet.agent import Progress
 from hubfleet.errors import ApplyError, UnreachableError
 from hubfleet.machines import LocalMachine
-from hubfleet.plan import Desired, Event, Manifest, apply_plan, make_plan
+from hubfleet.plan import Desired, Event, Generations, Manifest, apply_plan, make_plan
 from hubfleet.resources import Change, File, Resource
+from hubfleet.resources.base import Action
 
 SOON_S = 10.0
 LONG_ENOUGH_S = 0.5
@@ -28,6 +30,36 @@ class Watched(LocalMachine):
     def apply(self, change: Change, progress: Progress) -> bool:
         self.before(Path(change.resource.key).name)
         return super().apply(change, progress)
+
+    def secret(self, what: str) -> str:
+        return f"canary of {self.name}: {what}"
+
+
+@dataclass(frozen=True)
+class Staged(File):
+    """A file that is made at a stage, with what another machine tells, and anew when something there is changed."""
+
+    at: int = 0
+    asks: str = ""
+    after: str = ""
+
+    def stage(self, action: Action) -> int:
+        return self.at
+
+    @property
+    def needs(self) -> tuple[str, str] | None:
+        return (self.asks, "word") if self.asks else None
+
+    def given(self, secret: str) -> Staged:
+        return replace(self, content=secret)
+
+    @property
+    def follows(self) -> tuple[str, str] | None:
+        machine, _, which = self.after.partition(" ")
+        return (machine, which) if machine else None
+
+    def followed(self) -> Change:
+        return Change(self, "update", ("anew",))
 
 
 def carry_out(tmp_path: Path, wanted: dict[str, tuple[Resource, ...]], before: Callable[[str], None]) -> list[Event]:
@@ -110,3 +142,60 @@ def test_what_is_no_failure_of_a_step_comes_through_from_any_machine(tmp_path: P
     wanted: dict[str, tuple[Resource, ...]] = {name: (File(str(tmp_path / name), ""),) for name in ("a", "b")}
     with pytest.raises(ZeroDivisionError):
         carry_out(tmp_path, wanted, before)
+
+
+def test_no_machine_begins_a_stage_before_all_are_through_the_earlier_ones(tmp_path: Path) -> None:
+    order: list[str] = []
+    wanted: dict[str, tuple[Resource, ...]] = {
+        "a": tuple(Staged(str(tmp_path / name), "", at=at) for name, at in (("a0", 0), ("a2", 2), ("a0-late", 0))),
+        "b": tuple(Staged(str(tmp_path / name), "", at=at) for name, at in (("b1", 1), ("b2", 2))),
+        "c": (File(str(tmp_path / "c0"), ""), File(str(tmp_path / "c9"), "", returns=True)),
+    }
+    carry_out(tmp_path, wanted, order.append)
+    assert sorted(order[:2]) == ["a0", "c0"]
+    assert order[2] == "b1"
+    assert sorted(order[3:6]) == ["a0-late", "a2", "b2"], "what comes after a step on its machine is done after it"
+    assert order.index("a2") < order.index("a0-late")
+    assert order[6] == "c9"
+
+
+def test_what_a_step_needs_of_another_machine_is_given_to_that_step_alone(tmp_path: Path) -> None:
+    wanted: dict[str, tuple[Resource, ...]] = {
+        "a": (File(str(tmp_path / "a"), ""),),
+        "b": (Staged(str(tmp_path / "b"), "", asks="a", secret=True),),
+    }
+    machines = {name: Watched(name) for name in wanted}
+    events: list[Event] = []
+    generations = Generations(tmp_path / "state")
+    (tmp_path / "state" / "generations").mkdir(parents=True)
+    plan = make_plan(Desired("demo", tmp_path / "state", wanted), machines, Manifest())
+    generations.begin(plan)
+    apply_plan(plan, machines, events.append)
+    assert (tmp_path / "b").read_text() == "canary of a: word"
+    written = [path.read_text() for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert len(written) >= 3
+    assert "canary" not in f"{plan} {json.dumps(plan.to_json())} {events} {written}"
+
+
+def test_what_follows_a_change_on_another_machine_is_part_of_the_plan(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    wanted: dict[str, tuple[Resource, ...]] = {
+        "a": (
+            Staged(str(third), "", at=2, after=f"b file:{second}"),
+            File(str(tmp_path / "serves"), "", returns=True),
+        ),
+        "b": (Staged(str(second), "", at=1, after=f"c file:{first}"),),
+        "c": (File(str(first), ""),),
+    }
+    machines = {name: Watched(name) for name in wanted}
+
+    def plan() -> list[tuple[str, str, str]]:
+        made = make_plan(Desired("demo", tmp_path / "state", wanted), machines, Manifest())
+        return [(name, change.action, Path(change.resource.key).name) for name, change in made.changes]
+
+    carry_out(tmp_path, wanted, lambda path: None)
+    assert plan() == []
+    first.unlink()
+    assert plan() == [("a", "update", "third"), ("b", "update", "second"), ("c", "create", "first")]
+    (tmp_path / "serves").unlink()
+    assert [name for _, _, name in plan()][:2] == ["third", "serves"]

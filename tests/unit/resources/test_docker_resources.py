@@ -32,7 +32,7 @@ CONTAINER = Container(
 )
 FIREWALL = Firewall("lab-1.example", "hf-users", allow=("10.1.2.3",))
 RUNNING = {"running": True, "version": "20.10.24", "live_restore": True, "swarm": False, "settings": ""}
-RUNNING |= {"readable": True, "lacks": []}
+RUNNING |= {"ours": False, "readable": True, "lacks": []}
 
 
 @pytest.mark.parametrize("resource", [DockerEngine(), IMAGE, NETWORK, FIREWALL, CONTAINER], ids=lambda one: one.kind)
@@ -71,6 +71,20 @@ def test_live_restore_that_cannot_be_is_refused() -> None:
         DockerEngine().diff({**RUNNING, "live_restore": False, "swarm": True})
     with pytest.raises(CheckError, match=r"daemon.json is not a JSON object"):
         DockerEngine().diff({**RUNNING, "live_restore": False, "readable": False})
+
+
+def test_live_restore_is_switched_off_before_a_machine_joins_a_swarm_and_on_after_it_left() -> None:
+    off = DockerEngine(live_restore=False).diff(RUNNING)
+    assert off
+    assert off.detail == ("live-restore is switched off, which a swarm's engine refuses",)
+    assert "all containers of this machine end whenever Docker is restarted" in off.impact
+    with pytest.raises(CheckError, match=r"daemon.json is not a JSON object"):
+        DockerEngine(live_restore=False).diff({**RUNNING, "readable": False})
+    on = DockerEngine().diff({**RUNNING, "live_restore": False, "swarm": True, "ours": True})
+    assert on
+    assert on.detail == ("containers go on while it is restarted (live-restore)",)
+    inside, outside = ({**RUNNING, "swarm": one, "ours": one} for one in (True, False))
+    assert DockerEngine().steady(inside) == DockerEngine().steady(outside), "leaving would make the plan stale"
 
 
 def test_an_image_is_named_by_what_decides_its_content() -> None:

@@ -1,0 +1,151 @@
+"""What is wanted of a swarm, compared with what its machines say; no engine is asked."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hubfleet import agent
+from hubfleet.errors import CheckError
+from hubfleet.parcel import parcel
+from hubfleet.resources import Container, Network, Resource, SwarmManager, SwarmMember, SwarmNode, from_json
+from hubfleet.resources.base import SERVING
+from hubfleet.resources.dockerengine import STOPPED
+
+MANAGER = SwarmManager("lab", "10.0.0.1")
+MEMBER = SwarmMember("lab", "hub1", "10.0.0.1", "10.0.0.2")
+NODE = SwarmNode("work1", "lab", "10.0.0.2", {"worker": "yes"})
+FLEET = Network(
+    "fleet",
+    driver="overlay",
+    attachable=True,
+    internal=True,
+    subnet="10.88.0.0/20",
+    ip_range="10.88.8.0/21",
+    gateway="10.88.0.1",
+)
+MANAGES: dict[str, Any] = {"state": "active", "error": "", "node": "n1", "address": "10.0.0.1", "manager": True}
+MANAGES |= {"managers": ["10.0.0.1"], "data_port": 4789, "hubs": ["lab"]}
+JOINED = {**MANAGES, "node": "n2", "address": "10.0.0.2", "manager": False, "data_port": 0, "same": True}
+KNOWN: dict[str, Any] = {"id": "n2", "state": "ready", "manager": False, "availability": "active", "old": []}
+KNOWN |= {"labels": {"worker": "yes", "machine": "work1"}}
+
+
+@pytest.mark.parametrize("resource", [MANAGER, MEMBER, NODE, FLEET], ids=lambda one: one.kind)
+def test_json_there_and_back_and_the_agent_that_is_sent_knows_it(resource: Resource) -> None:
+    assert from_json(json.loads(json.dumps(resource.to_json()))) == resource
+    assert resource.kind in agent.converge.HANDLERS
+    names = zipfile.ZipFile(io.BytesIO(parcel())).namelist()
+    module = type(resource).__module__.rsplit(".", 1)[1]
+    assert {f"hubfleet/agent/{module}.py", f"hubfleet/resources/{module}.py"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("resource", "observed"), [(MANAGER, MANAGES), (MEMBER, JOINED), (NODE, KNOWN)], ids=["manager", "member", "node"]
+)
+def test_what_is_as_wanted_is_left(resource: Resource, observed: dict[str, Any]) -> None:
+    assert resource.diff(observed) is None
+    for unknown in (None, STOPPED):
+        change = resource.diff(unknown)
+        assert change
+        assert (change.action, resource.steady(unknown)) == ("create", None)
+        assert resource.removal(unknown) is None
+
+
+@pytest.mark.parametrize(("resource", "observed"), [(MANAGER, MANAGES), (MEMBER, JOINED)], ids=["manager", "member"])
+def test_somebody_elses_swarm_is_neither_joined_nor_left(resource: Resource, observed: dict[str, Any]) -> None:
+    theirs = {**observed, "hubs": []}
+    with pytest.raises(CheckError, match=r"hubfleet did not make it. It was left as it is. Try: docker swarm leave"):
+        resource.diff(theirs)
+    assert resource.removal(theirs) is None
+
+
+def test_a_swarm_is_not_made_anew_because_its_address_or_port_is_another() -> None:
+    for other in (replace(MANAGER, address="10.0.0.9"), replace(MANAGER, data_port=4790)):
+        with pytest.raises(CheckError, match=r"has to be made anew. It was left as it is"):
+            other.diff(MANAGES)
+    with pytest.raises(CheckError, match=r"locked. Try: docker swarm unlock"):
+        MANAGER.diff({**MANAGES, "state": "locked"})
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"managers": ["10.0.0.9"]}, "leaves the swarm of 10.0.0.9"),
+        ({"same": False}, "leaves its swarm: what hub1 manages now is another one"),
+        ({"state": "error", "error": "removed"}, "leaves its swarm, which does not take it any more (removed)"),
+        ({"address": "10.0.0.7"}, "leaves its swarm, where it is known as 10.0.0.7"),
+        ({"manager": True}, "leaves the swarm that it manages itself, at 10.0.0.2"),
+    ],
+)
+def test_why_a_machine_joins_anew(other: dict[str, Any], reason: str) -> None:
+    change = MEMBER.diff({**JOINED, **other})
+    assert change
+    assert change.detail[0] == reason
+    assert change.impact == "users' servers on this machine end"
+
+
+def test_the_token_is_given_for_the_step_alone() -> None:
+    assert MEMBER.needs == ("hub1", "swarm worker token")
+    full = MEMBER.given("SWMTKN-canary")
+    assert full.token == "SWMTKN-canary"
+    change = full.diff(None)
+    assert "canary" not in f"{full!r} {change!r} {json.dumps(full.redacted().to_json())}"
+
+
+def test_what_a_node_lacks() -> None:
+    def lines(**other: Any) -> tuple[str, ...]:
+        change = NODE.diff({**KNOWN, **other})
+        return change.detail if change else ()
+
+    assert lines(labels={"machine": "work1", "gpu": "1"}) == ("label gpu 1 -> none", "label worker none -> yes")
+    assert lines(availability="drain") == ("availability drain -> active",)
+    assert lines(old=["n1"]) == ("the node that it was before is removed (n1)",)
+    assert lines(id="", old=["n1"])[1:] == ("at 10.0.0.2", "worker=yes")
+    drained = replace(NODE, availability="drain").diff(KNOWN)
+    assert drained
+    assert drained.impact == "users' servers there end"
+
+
+def test_in_which_order_machines_do_it() -> None:
+    """A member joins after there is a manager and is known after that; it leaves after it was drained, before the
+    manager does."""
+    joins = [
+        MANAGER.stage("create"),
+        MEMBER.stage("create"),
+        NODE.stage("create"),
+        Container("a", "b", ()).stage("start"),
+    ]
+    leaves = [NODE.stage("remove"), MEMBER.stage("remove"), MANAGER.stage("remove")]
+    assert joins == sorted(set(joins))
+    assert joins[-1] == SERVING
+    assert leaves == sorted(set(leaves))
+
+
+def test_networks_of_a_swarm() -> None:
+    observed = {"id": "1", "driver": "overlay", "bridge": "", "isolated": False, "internal": True, "attachable": True}
+    observed |= {"subnet": FLEET.subnet, "ip_range": FLEET.ip_range, "gateway": FLEET.gateway, "encrypted": False}
+    observed |= {"config_only": False, "config_from": "", "containers": ["a"]}
+    assert FLEET.diff(observed) is None
+    with pytest.raises(CheckError, match=r"ip_range 10.88.8.0/21 -> 10.88.4.0/22\), and containers are on it: a"):
+        replace(FLEET, ip_range="10.88.4.0/22").diff(observed)
+    assert replace(FLEET, encrypted=True).diff({**observed, "containers": []})
+    here = Network("out-here", "hf-out", isolated=True, config_only=True)
+    is_ = {**observed, "driver": "null", "bridge": "hf-out", "isolated": True, "internal": False, "config_only": True}
+    assert here.diff(is_) is None
+    assert replace(here, bridge="hf-other").diff({**is_, "containers": []})
+    out = Network("out", config_from="out-here")
+    assert out.diff({**observed, "driver": "bridge", "config_from": "out-here", "subnet": ""}) is None
+    assert out.diff({**observed, "driver": "bridge", "containers": []})
+
+
+def test_a_container_without_further_networks_is_what_it_was_before_there_were_any() -> None:
+    plain = Container("hub", "image", ("run",))
+    assert plain.fingerprint == "2d3ebe8956ac0774"
+    others = [replace(plain, networks=(("fleet", "10.88.0.2"),)), replace(plain, hostname="hub")]
+    assert len({plain.fingerprint, *(one.fingerprint for one in others)}) == 3
