@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,24 @@ class Refused(OSError):
 
 
 def request(
-    path: Path, method: str, target: str, body: Any = None, token: str | None = None, timeout: float = 30.0
+    path: Path,
+    method: str,
+    target: str,
+    body: Any = None,
+    token: str | None = None,
+    timeout: float = 30.0,
+    headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """The JSON of the answer (None for an empty one).
+    """The JSON of the answer (None for an empty one). ``headers``: more than the usual.
 
     Raises OSError when nothing answers on the socket within ``timeout`` seconds, Refused for a status of 400 or more.
     """
-    headers = {"Content-Type": "application/json"}
+    sent = {"Content-Type": "application/json", **(headers or {})}
     if token:
-        headers["Authorization"] = f"token {token}"
+        sent["Authorization"] = f"token {token}"
     connection = connect(path, timeout)
     try:
-        connection.request(method, target, None if body is None else json.dumps(body), headers)
+        connection.request(method, target, None if body is None else json.dumps(body), sent)
         answer = connection.getresponse()
         text = answer.read().decode()
     except http.client.HTTPException as error:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import quote, urlencode
@@ -46,9 +46,9 @@ class Engine:
         self.socket = socket_path()
         self._version = ""
 
-    def get(self, target: str, **query: Any) -> Any:
+    def get(self, target: str, headers: Mapping[str, str] | None = None, **query: Any) -> Any:
         """What the engine answers. Raises Absent for what is not there, and otherwise as `call`."""
-        return self.call("GET", target, None, query)
+        return self._request("GET", self._path(target, query), None, TIMEOUT_S, headers)
 
     def find(self, target: str, **query: Any) -> Any:
         """As `get`; None for what is not there."""
@@ -101,7 +101,14 @@ class Engine:
         # "since" gives the line of that very moment again
         return [line for line in found if not after or line.partition(" ")[0] > after][-lines:]
 
-    def stream(self, target: str, body: bytes, query: dict[str, Any], every: float) -> _Messages:
+    def stream(
+        self,
+        target: str,
+        body: bytes,
+        query: dict[str, Any],
+        every: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> _Messages:
         """The engine's messages on a long task, one after the other; None when `every` seconds pass without one.
 
         Given up half way (close the generator), the engine ends the task. Raises as `call`.
@@ -113,7 +120,7 @@ class Engine:
 
         def read() -> None:
             try:
-                connection.request("POST", path, body, {"Content-Type": "application/x-tar"})
+                connection.request("POST", path, body, headers or {"Content-Type": "application/x-tar"})
                 answer = connection.getresponse()
                 if answer.status >= 400:
                     text = answer.read().decode(errors="replace")
@@ -154,9 +161,11 @@ class Engine:
         except OSError as error:
             raise _unreachable(self.socket, error) from error
 
-    def _request(self, method: str, path: str, body: Any, timeout: float) -> Any:
+    def _request(
+        self, method: str, path: str, body: Any, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> Any:
         try:
-            return request(self.socket, method, path, body, timeout=timeout)
+            return request(self.socket, method, path, body, timeout=timeout, headers=headers)
         except Refused as refusal:
             kind = Absent if refusal.status == 404 else ApplyError
             raise kind(f"Docker: {refusal}") from refusal

@@ -13,7 +13,7 @@ from typing import Any
 from hubfleet.config.document import Place, dig, leaves
 from hubfleet.config.fields import did_you_mean
 from hubfleet.config.https import WORDS, is_address, is_public
-from hubfleet.config.machines import ROLES
+from hubfleet.config.machines import FLEET, ROLES, SEVERAL
 
 Finding = tuple[Place, str, str | None]
 """A place, what is wrong there, and what to write."""
@@ -47,11 +47,7 @@ def machines(data: dict[str, Any]) -> Iterator[Finding]:
     for name in given:
         if not roles[name] and (len(given) > 1 or "roles" in given[name]):
             yield ("machines", name), "has no role", "roles: [hub] or roles: [edge]"
-    for role in ROLES:
-        holders = [name for name, found in roles.items() for one in found if one == role]
-        for name in holders[1:]:
-            what = f"`{role}` is there twice" if name == holders[0] else f"`{role}` is what {holders[0]} is already"
-            yield ("machines", name, "roles"), what, f"one machine with role {role}"
+    yield from _holders(roles)
     if all(roles.values()) and given and "hub" not in [role for found in roles.values() for role in found]:
         yield ("machines",), "no machine has the role `hub`", "roles: [hub] for one of them"
     for key in ("ssh", "private_ip"):
@@ -60,10 +56,40 @@ def machines(data: dict[str, Any]) -> Iterator[Finding]:
             if isinstance(value := machine.get(key), str) and first.setdefault(value, name) != name:
                 what = f"`{value}` is {first[value]}'s too"
                 yield ("machines", name, key), what, "one machine with roles: [hub, edge], or another address"
-    apart = any(found == ["edge"] for found in roles.values())
+    apart = any("edge" in found and "hub" not in found for found in roles.values())
     for name, machine in given.items():
         if machine.get("link_port") is not None and not (apart and "hub" in roles[name]):
             yield ("machines", name, "link_port"), "no edge on another machine comes in by it", "remove it"
+    yield from _fleet(data, roles)
+
+
+def _holders(roles: dict[str, list[str]]) -> Iterator[Finding]:
+    """Roles that a machine has twice, or two machines that only one may have."""
+    for role in ROLES:
+        holders = [name for name, found in roles.items() for one in found if one == role]
+        for place, name in enumerate(holders[1:], start=1):
+            if name in holders[:place]:
+                yield ("machines", name, "roles"), f"`{role}` is there twice", "once"
+            elif role not in SEVERAL:
+                what = f"`{role}` is what {holders[0]} is already"
+                yield ("machines", name, "roles"), what, f"one machine with role {role}"
+
+
+def _fleet(data: dict[str, Any], roles: dict[str, list[str]]) -> Iterator[Finding]:
+    """What only engine swarm has, and what it cannot do without."""
+    engine = data.get("engine")
+    if engine != "swarm":
+        for name, found in roles.items():
+            for role in (role for role in found if role in FLEET):
+                yield ("machines", name, "roles"), f"role {role} is for engine swarm", "engine: swarm, or no such role"
+        for path in ("network.fleet", "storage.homes.share"):
+            place = tuple(path.split("."))
+            if dig(data, place) is not None:
+                yield place, "is for engine swarm", "engine: swarm, or remove it"
+    elif not roles:
+        yield ("engine",), "engine swarm needs machines", "machines: {hub1: {ssh: ubuntu@203.0.113.10}}"
+    elif all(roles.values()) and not any("worker" in found for found in roles.values()):
+        yield ("machines",), "no machine has the role `worker`", "roles: [hub, worker] or roles: [worker]"
 
 
 def encryption(data: dict[str, Any]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from hubfleet.names import has_control, valid_login
 from hubfleet.units import Bytes, Cores, Duration, parse_bytes, parse_cores, parse_duration
 
 ENGINES = ("local", "docker", "swarm", "slurm")
-RELEASED = ("local", "docker")
+RELEASED = ("local", "docker", "swarm")
 MIN_IDLE = Duration(600)
 MIN_MEMORY_LIMIT = parse_bytes("64M")
 
@@ -92,7 +92,7 @@ def _engine(raw: object) -> object:
     if raw in RELEASED:
         return raw
     if raw in ENGINES:
-        raise BadValue(f"engine {raw} is not part of this release", "engine: local, or engine: docker")
+        raise BadValue(f"engine {raw} is not part of this release", "engine: local, engine: docker, or engine: swarm")
     raise BadValue(f"`{raw}` is not an engine", "choose local, docker, swarm, slurm")
 
 
@@ -217,7 +217,7 @@ Idle = Annotated[
 HubName = Annotated[str, PlainValidator(_hub), Form("hub name")]
 UserName = Annotated[str, PlainValidator(_user), Form("login name")]
 Key = Annotated[str, PlainValidator(_key), Form("name")]
-Engine = Annotated[Literal["local", "docker"], BeforeValidator(_engine)]
+Engine = Annotated[Literal["local", "docker", "swarm"], BeforeValidator(_engine)]
 Address = Annotated[str, PlainValidator(_address), Form("IP address")]
 Network = Annotated[str, PlainValidator(_network), Form("IP address or network")]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]

@@ -9,10 +9,14 @@ from typing import Annotated, Any
 from pydantic import PlainValidator
 
 from hubfleet.config.fields import BadValue, Form, Network, PathBeside, Port, did_you_mean, not_everybody
+from hubfleet.config.fleet import Fleet
 from hubfleet.config.section import Section, setting
 
-ROLES = ("hub", "edge")
-_LATER_ROLES = ("worker", "storage")
+ROLES = ("hub", "edge", "worker", "storage")
+SEVERAL = frozenset({"worker"})
+"""Roles that more than one machine may have."""
+FLEET = frozenset({"worker", "storage"})
+"""Roles of engine swarm alone."""
 LINK_PORT = 7443
 """Where the hub's machine takes what an edge on another machine passes on, unless the file says otherwise."""
 
@@ -41,10 +45,8 @@ def _destination(raw: object) -> str:
 def _role(raw: object) -> str:
     if raw in ROLES:
         return str(raw)
-    if raw in _LATER_ROLES:
-        raise BadValue(f"role {raw} is not part of this release", "roles: [hub], roles: [edge], or both")
     close = did_you_mean(raw, ROLES) if isinstance(raw, str) else ""
-    raise BadValue(f"`{raw}` is not a role{close}", "roles: [hub], roles: [edge], or both")
+    raise BadValue(f"`{raw}` is not a role{close}", f"one or more of {', '.join(ROLES)}")
 
 
 def _machine_address(raw: object) -> str:
@@ -76,7 +78,7 @@ def _url(raw: object) -> str:
 
 
 Destination = Annotated[str, PlainValidator(_destination), Form("SSH destination")]
-Role = Annotated[str, PlainValidator(_role), Form("hub or edge")]
+Role = Annotated[str, PlainValidator(_role), Form("hub, edge, worker or storage")]
 MachineAddress = Annotated[str, PlainValidator(_machine_address), Form("IP address")]
 Image = Annotated[str, PlainValidator(_image), Form("image with version")]
 Reachable = Annotated[
@@ -96,10 +98,11 @@ class MachineSettings(Section):
     )
     roles: tuple[Role, ...] = setting(
         (),
-        "What it is for: `hub` (the hub and users' servers; exactly one machine), `edge` (HTTPS; without one, the "
-        "hub's machine does that too). One machine alone needs none.",
+        "What it is for: `hub` (the hub, and users' servers with engine docker; exactly one machine), `edge` (HTTPS; "
+        "without one, the hub's machine does that too); with engine swarm also `worker` (users' servers; any number) "
+        "and `storage` (homes; without one, the hub's machine). One machine alone needs none.",
         ["hub"],
-        ["edge"],
+        ["worker"],
     )
     private_ip: MachineAddress | None = setting(
         None,
@@ -130,3 +133,4 @@ class SiteNetwork(Section):
     allow: tuple[Reachable, ...] = setting(
         (), "Private networks that servers may reach. Without it: none, only the internet.", ["10.20.0.0/16"]
     )
+    fleet: Fleet = setting(Fleet(), "The network between the machines of engine swarm.", {"servers": 220})

@@ -119,6 +119,12 @@ class Homes(Section):
     path: HomesPath | None = setting(
         None, "Directory that holds them. Default: inside the hub's state directory.", "/srv/hubfleet/homes"
     )
+    share: Literal["mounted"] | None = setting(
+        None,
+        "How every machine comes to see them, with engine swarm on several machines: `mounted`, a file system that is "
+        "already at the same place on each.",
+        "mounted",
+    )
     skeleton: PathBeside | None = setting(
         None, "Directory, relative to this file, whose content every new home gets.", "skel"
     )
@@ -165,12 +171,14 @@ class Config(Section):
         ..., "Name of the hub: project, instance and tenant joined by dots, or one word.", "physics101"
     )
     engine: Engine = setting(
-        "local", "How user servers run: `local`, as processes of this machine; `docker`, as containers.", "docker"
+        "local",
+        "How user servers run: `local`, as processes of this machine; `docker`, as containers; `swarm`, as containers "
+        "on several machines.",
+        "docker",
     )
     machines: dict[Key, MachineSettings] = setting(
         {},
-        "Machines that are reached over SSH: one for all, or one with role `hub` and one with role `edge`. "
-        "None: this machine.",
+        "Machines that are reached over SSH: one for all, or several with roles. None: this machine.",
         {"hub1": {"ssh": "ubuntu@203.0.113.10"}},
         {
             "hub1": {"ssh": "ubuntu@10.0.0.10", "private_ip": "10.0.0.10", "roles": ["hub"]},
@@ -178,7 +186,9 @@ class Config(Section):
         },
     )
     base_image: Image = setting(
-        "debian:12-slim", "Debian image that the hub's own image is built on (engine docker).", "debian:12.11-slim"
+        "debian:12-slim",
+        "Debian image that the hub's own image is built on (engines docker and swarm).",
+        "debian:12.11-slim",
     )
     network: SiteNetwork = setting(SiteNetwork(), "How machines reach the rest of the world.", {"ca_bundle": "ca.crt"})
     domain: Domain | None = setting(
@@ -249,6 +259,16 @@ class Config(Section):
     def edge_apart(self) -> bool:
         """Whether people come in by another machine than the hub's."""
         return self.edge_machine != self.hub_machine
+
+    @property
+    def worker_machines(self) -> tuple[str, ...]:
+        """The names of the machines that have users' servers; with engine swarm any number, in the file's order."""
+        return tuple(name for name, one in self.machines.items() if not one.roles or "worker" in one.roles)
+
+    @property
+    def storage_machine(self) -> str | None:
+        """The name of the machine that has the homes: the hub's unless another one has the role."""
+        return next((name for name, one in self.machines.items() if "storage" in one.roles), self.hub_machine)
 
     def homes(self, usual: Path) -> Path | None:
         """Where homes are kept, `usual` unless the file names a place; None when they are not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,7 +28,8 @@ class Site:
     ``tokens``: hubfleet's own, by name; ``passwords``: people's, as named in the secrets file.
     ``requirements``: text of the requirements file of the configuration, or "".
     ``link``: certificates and keys of the line from an edge on a machine of its own to the hub's machine, which it
-    reaches at ``hub_address``.
+    reaches at ``hub_address``. ``registry``: the same of the line from other machines to the one that has the images.
+    ``addresses``: where machines reach each other, by name.
     """
 
     layout: Layout
@@ -46,6 +47,8 @@ class Site:
     requirements: str
     link: Link | None = None
     hub_address: str = ""
+    registry: Link | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 TOKENS = ("proxy_token", "operator_token", "culler_token")

@@ -10,6 +10,7 @@ from hubfleet.resources.environment import Environment, tree_digest
 from hubfleet.resources.file import File
 from hubfleet.resources.firewall import Firewall
 from hubfleet.resources.image import Image
+from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
 from hubfleet.resources.registry import from_json
@@ -30,6 +31,8 @@ __all__ = [
     "File",
     "Firewall",
     "Image",
+    "ImageGiven",
+    "ImageTaken",
     "Network",
     "Observed",
     "Process",

@@ -16,6 +16,7 @@ from hubfleet.resources.environment import Environment
 from hubfleet.resources.file import File
 from hubfleet.resources.firewall import Firewall
 from hubfleet.resources.image import Image
+from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
 from hubfleet.resources.skeleton import Skeleton
@@ -32,6 +33,8 @@ KINDS: dict[str, type[Resource]] = {
     Process.kind: Process,
     DockerEngine.kind: DockerEngine,
     Image.kind: Image,
+    ImageGiven.kind: ImageGiven,
+    ImageTaken.kind: ImageTaken,
     Network.kind: Network,
     Firewall.kind: Firewall,
     Container.kind: Container,

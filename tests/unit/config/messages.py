@@ -107,7 +107,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "docker": (
         f"{HUB}engine: slurm\n",
-        "hubfleet.yaml:2: engine: engine slurm is not part of this release. Try: engine: local, or engine: docker",
+        "hubfleet.yaml:2: engine: engine slurm is not part of this release. "
+        "Try: engine: local, engine: docker, or engine: swarm",
     ),
     # Machines, images, network
     "machine without a way": (
@@ -122,12 +123,43 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "unknown role": (
         f"{HUB}machines: {{a: {{ssh: a, roles: [hub, egde]}}}}\n",
         "hubfleet.yaml:2: machines.a.roles: `egde` is not a role: did you mean `edge`? "
-        "Try: roles: [hub], roles: [edge], or both",
+        "Try: one or more of hub, edge, worker, storage",
     ),
-    "role of a later release": (
+    "role of a fleet": (
         f"{HUB}machines: {{a: {{ssh: a, roles: [hub, worker]}}}}\n",
-        "hubfleet.yaml:2: machines.a.roles: role worker is not part of this release. "
-        "Try: roles: [hub], roles: [edge], or both",
+        "hubfleet.yaml:2: machines.a.roles: role worker is for engine swarm. Try: engine: swarm, or no such role",
+    ),
+    "a fleet without workers": (
+        f"{HUB}engine: swarm\nmachines:\n  a: {{ssh: a, roles: [hub]}}\n",
+        "hubfleet.yaml:3: machines: no machine has the role `worker`. Try: roles: [hub, worker] or roles: [worker]",
+    ),
+    "a fleet without machines": (
+        f"{HUB}engine: swarm\n",
+        "hubfleet.yaml:2: engine: engine swarm needs machines. Try: machines: {hub1: {ssh: ubuntu@203.0.113.10}}",
+    ),
+    "two machines for homes": (
+        f"{HUB}engine: swarm\nmachines:\n  a: {{ssh: a, roles: [hub, worker, storage]}}\n"
+        "  b: {ssh: b, roles: [storage]}\n",
+        "hubfleet.yaml:5: machines.b.roles: `storage` is what a is already. Try: one machine with role storage",
+    ),
+    "the network of a fleet": (
+        f"{HUB}network: {{fleet: {{servers: 10}}}}\n",
+        "hubfleet.yaml:2: network.fleet: is for engine swarm. Try: engine: swarm, or remove it",
+    ),
+    "a subnet for fewer": (
+        f"{HUB}engine: swarm\nmachines: {{a: {{ssh: a}}}}\nnetwork: {{fleet: {{servers: 600, subnet: 10.9.0.0/22}}}}\n",
+        "hubfleet.yaml:4: network.fleet: subnet 10.9.0.0/22 is too small for 600 servers. "
+        "Try: one with /20, or fewer servers",
+    ),
+    "a public subnet": (
+        f"{HUB}engine: swarm\nmachines: {{a: {{ssh: a}}}}\nnetwork: {{fleet: {{subnet: 203.1.0.0/20}}}}\n",
+        "hubfleet.yaml:4: network.fleet.subnet: `203.1.0.0/20` is not a private network of IPv4 addresses. "
+        "Try: 10.200.0.0/20",
+    ),
+    "a registry": (
+        f"{HUB}engine: swarm\nmachines: {{a: {{ssh: a}}}}\nnetwork: {{fleet: {{registry: https://registry.example.edu}}}}\n",
+        "hubfleet.yaml:4: network.fleet.registry: `https://registry.example.edu` is not a registry. "
+        "Try: registry.example.edu/hubs, or 10.0.0.5:5000",
     ),
     "two machines without roles": (
         f"{HUB}machines:\n  a: {{ssh: a, roles: [hub]}}\n  b: {{ssh: b}}\n",
@@ -147,7 +179,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a role twice": (
         f"{HUB}machines:\n  a: {{ssh: a, roles: [hub, hub]}}\n",
-        "hubfleet.yaml:3: machines.a.roles: `hub` is there twice. Try: one machine with role hub",
+        "hubfleet.yaml:3: machines.a.roles: `hub` is there twice. Try: once",
     ),
     "no hub": (
         f"{HUB}machines:\n  a: {{ssh: a, roles: [edge]}}\n",

@@ -43,6 +43,10 @@ _EDGE_PACKAGES = """\
 apt-get update -q
 apt-get install -q -y --no-install-recommends ca-certificates caddy curl
 """
+_REGISTRY_PACKAGES = """\
+apt-get update -q
+apt-get install -q -y --no-install-recommends docker-registry
+"""
 _PYTHON = """\
 if ! python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
     command -v apt-get >/dev/null || { echo "it has no Python 3.10 or newer, and no apt-get to install it"; exit 1; }
@@ -97,6 +101,11 @@ def edge_image(config: Config) -> Image:
     """The image of edge and gate. Nothing of ours is in it: what holds people's connections stays where it is when
     another release of ours comes."""
     return _image(config, "edge", config.base_image, _Step({"build.sh": _script(_EDGE_PACKAGES, _CLEAN)}))
+
+
+def registry_image(config: Config) -> Image:
+    """The image of a registry that gives images to other machines."""
+    return _image(config, "registry", config.base_image, _Step({"build.sh": _script(_REGISTRY_PACKAGES, _CLEAN)}))
 
 
 def user_image(config: Config, site: Site) -> Image:
