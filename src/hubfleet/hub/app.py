@@ -16,6 +16,7 @@ from jupyterhub.utils import hash_token
 from sqlalchemy.orm import sessionmaker
 from tornado import netutil
 from tornado.log import app_log
+from traitlets import Unicode
 
 from hubfleet import openfiles
 from hubfleet.hub import database, handlers
@@ -54,7 +55,11 @@ class OAuthServer(JupyterHubOAuthServer):
 class Hub(JupyterHub):
     """The application. Its options are JupyterHub's."""
 
+    fleet_address = Unicode(help="IP address and port at which servers on other machines reach the hub.").tag(
+        config=True
+    )
     db: Any
+    http_server: Any
     session_factory: Any
     oauth_provider: Any
     handlers: Any
@@ -84,10 +89,14 @@ class Hub(JupyterHub):
         self.handlers[:0] = self.add_url_prefix(self.hub_prefix, handlers.HANDLERS)
 
     async def start(self) -> None:
-        """As in JupyterHub, with a door that a class gets through at once."""
+        """As in JupyterHub, with a door that a class gets through at once, and one more for other machines."""
         # There is no setting for this; JupyterHub takes the function from there when it starts.
         netutil.bind_unix_socket = functools.partial(netutil.bind_unix_socket, backlog=openfiles.BACKLOG)
         await super().start()
+        if self.fleet_address:
+            address, _, port = self.fleet_address.rpartition(":")
+            self.http_server.add_sockets(netutil.bind_sockets(int(port), address, backlog=openfiles.BACKLOG))
+            app_log.info("Servers on other machines reach the hub at %s", self.fleet_address)
 
 
 if __name__ == "__main__":

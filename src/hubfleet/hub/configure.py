@@ -73,6 +73,9 @@ def configure(c: Any, settings: HubSettings) -> None:
 
     c.JupyterHub.spawner_class = LauncherSpawner
     c.LauncherSpawner.launcher_socket = str(layout.launcher_socket)
+    if settings.fleet_address:
+        c.Hub.fleet_address = settings.fleet_address
+        c.LauncherSpawner.hub_url = f"http://{settings.fleet_address}"
     c.Spawner.poll_interval = 10
     # What a server's token may do: as ever, but not looked up at each start.
     c.Spawner.server_token_scopes = next(role["scopes"] for role in get_default_roles() if role["name"] == "server")

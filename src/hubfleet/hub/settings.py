@@ -16,7 +16,8 @@ SETTINGS_VARIABLE = "HUBFLEET_HUB_SETTINGS"
 class HubSettings:
     """``login_kind``: "password" (a class password lets people sign up) or "approval" (an admin approves each one).
 
-    ``allow``: the names that may sign up and enter; None for everybody who passes. ``secrets``: not in `hub.json` but
+    ``allow``: the names that may sign up and enter; None for everybody who passes. ``fleet_address``: IP address and
+    port at which servers on other machines reach the hub; "" where there are none. ``secrets``: not in `hub.json` but
     in a file of its own that only the hub can read.
     """
 
@@ -29,6 +30,7 @@ class HubSettings:
     named_servers: int
     homes_kept: bool
     isolated: bool
+    fleet_address: str
     secrets: dict[str, str]
 
     @classmethod
@@ -47,5 +49,6 @@ class HubSettings:
             named_servers=data["named_servers"],
             homes_kept=data["homes_kept"],
             isolated=data["isolated"],
+            fleet_address=data.get("fleet_address", ""),
             secrets=json.loads(path.with_name("hub-secrets.json").read_text()),
         )

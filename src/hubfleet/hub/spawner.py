@@ -22,6 +22,7 @@ LAUNCHER_AWAY_S = 1.0
 START_PATIENCE_S = 10.0  # with a launcher that is away: it is being started anew
 ANSWER_LIMIT_S = 10  # for questions; a page waits for them
 STOP_LIMIT_S = 60
+_OF_THE_API = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 _LAUNCHER_DOWN = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
@@ -43,6 +44,7 @@ class LauncherSpawner(Spawner):
     """A client of the launcher's socket. Holds no privilege and knows nothing of how servers run."""
 
     launcher_socket = Unicode(help="Path of the launcher's Unix socket.").tag(config=True)
+    hub_url = Unicode(help="Where servers reach the hub, if not at its Unix socket.").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -95,6 +97,10 @@ class LauncherSpawner(Spawner):
         self._progress = asyncio.Queue()
         self._server_name = self.name
         environment = {key: str(value) for key, value in self.get_env().items() if key.startswith("JUPYTERHUB_")}
+        if self.hub_url:
+            api = url_path_join(self.hub_url, self.hub.base_url, "api")
+            for name in _OF_THE_API:
+                environment[name] = environment[name].replace(self.hub.api_url, api, 1)
         wanted = {**self._identity(), "profile": self.user_options.get("profile"), "environment": environment}
         if isinstance(self.handler, InTurn):
             self.handler.end_turn()

@@ -20,6 +20,7 @@ from typing import IO, Any
 import aiohttp
 import pytest
 from aiohttp import web
+from harness import free_port
 from jupyterhub.utils import compare_token
 
 from hubfleet.hub import preflight
@@ -64,9 +65,15 @@ class Seen:
     notes: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     connections: int = 0
-    token: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    from_elsewhere: dict[str, Any] = field(default_factory=dict)
     answered: datetime | None = None
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str:
+        """The server's own."""
+        return self.environment["JUPYTERHUB_API_TOKEN"]
 
 
 class World:
@@ -100,7 +107,7 @@ class World:
         self.seen.asked.append(verb)
         if verb != "start":
             return web.json_response({"state": "running"})
-        self.seen.token = body["environment"]["JUPYTERHUB_API_TOKEN"]
+        self.seen.environment = body["environment"]
         answer = web.StreamResponse()
         await answer.prepare(request)
         await answer.write(b'{"progress": "Waiting"}\n')
@@ -127,6 +134,16 @@ async def ask(layout: Layout, method: str, target: str, token: str, body: Any = 
         text = await answer.text()
         assert answer.status < 400, text
         return text
+
+
+async def whoami(seen: Seen) -> dict[str, Any]:
+    """What the server is told by the hub, where it was told to ask."""
+    headers = {"Authorization": f"token {seen.token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{seen.environment['JUPYTERHUB_API_URL']}/user") as answer,
+    ):
+        return dict(await answer.json())
 
 
 async def awaited(question: Callable[[], Awaitable[str]], process: asyncio.subprocess.Process) -> str:
@@ -171,6 +188,7 @@ async def one_start(layout: Layout, log: IO[bytes]) -> Seen:
             assert '"ready": true' in events, (layout.base / "log").read_text()
             world.seen.notes = notes.read_text().splitlines()[before:]
             world.seen.tables = tables(layout.database)
+            world.seen.from_elsewhere = await whoami(world.seen)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -195,6 +213,7 @@ def seen() -> Iterator[Seen]:
     asked = {"hub": "h", "base": str(base), "privileged": False, "address": "127.0.0.1", "port": 1}
     people = {"login_kind": "password", "admins": [], "allow": None, "named_servers": 0}
     settings = {**asked, **people, "homes_kept": True, "isolated": True}
+    settings["fleet_address"] = f"127.0.0.1:{free_port()}"
     (layout.hub_dir / "hub.json").write_text(json.dumps(settings))
     words = {"proxy_token": "p" * 32, "operator_token": OPERATOR, "culler_token": "c" * 32, "class_password": "word"}
     (layout.hub_dir / "hub-secrets.json").write_text(json.dumps(words))
@@ -214,6 +233,14 @@ def test_what_is_noted_is_there_for_others(seen: Seen) -> None:
     assert server["proto"] == "http+unix"
     assert spawner["server_id"] == server["id"]
     assert json.loads(spawner["state"])["launched"]
+
+
+def test_a_server_on_another_machine_reaches_the_hub(seen: Seen) -> None:
+    """The hub's own parts go on by its Unix socket."""
+    address = seen.environment["JUPYTERHUB_API_URL"]
+    assert address.startswith("http://127.0.0.1:")
+    assert seen.environment["JUPYTERHUB_ACTIVITY_URL"].startswith(f"{address}/users/")
+    assert seen.from_elsewhere["kind"] == "user"
 
 
 def test_no_transaction_begins_with_a_question(seen: Seen) -> None:
