@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,36 +46,71 @@ _LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
 """To make homes for their owners; its power over servers is the engine's socket."""
 
 
+@dataclass(frozen=True)
+class Form:
+    """What is different where users' servers are not all on the hub's machine.
+
+    engine:   what the launcher's engine is told, beside what it always is.
+    hub:      what the hub is told, beside what it always is.
+    attached: by part, further networks and its fixed address in each.
+    """
+
+    engine: Mapping[str, Any]
+    hub: Mapping[str, Any] = field(default_factory=dict)
+    attached: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+
+def here(network: str) -> Form:
+    """All servers are on this machine, on this network."""
+    return Form({"network": network})
+
+
 def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     """All resources, in the order in which they are made: what takes long and disturbs nobody comes first."""
     who = accounts_of(config.hub, True)
     hub, door, users = hub_image(config, site), edge_image(config), user_image(config, site)
-    homes_begin = skeleton(config, site.layout)
-    files = _files(config, site, who, users, homes_begin)
+    form = here(parts.users_network(config.hub))
     return (
         DockerEngine(),
         hub,
         door,
         users,
-        Account(who.hub, f"hub {config.hub}"),
-        Account(who.proxy, f"proxy of hub {config.hub}"),
-        Account(who.edge, f"edge of hub {config.hub}"),
-        *_directories(config, site, who),
+        *accounts(config, who),
+        *directories(config, site, who),
         *_networks(config),
-        *((homes_begin,) if homes_begin else ()),
-        # Before the files: those who serve would read them if they had to start again.
-        _trial(config, site, who, hub, users, homes_begin),
-        *(file for file in files.values() if not file.returns),
-        *(
-            resource
-            for container in (
-                *_containers(config, site, who, hub, files),
-                front.container(config, site, who, door, files),
-            )
-            # Right before it: where one part does not come up, those not yet replaced keep the files they read.
-            for resource in (*(file for file in files.values() if file.path in container.reads), container)
-        ),
+        *serving(config, site, form, form, (hub, door, users)),
     )
+
+
+def accounts(config: Config, who: Accounts) -> Iterator[Account]:
+    """Those of the hub's own parts."""
+    yield Account(who.hub, f"hub {config.hub}")
+    yield Account(who.proxy, f"proxy of hub {config.hub}")
+    yield Account(who.edge, f"edge of hub {config.hub}")
+
+
+def serving(
+    config: Config, site: Site, form: Form, tried: Form, images: tuple[Image, Image, Image]
+) -> Iterator[Resource]:
+    """The hub itself, of which people notice something: it is tried out first, in another form.
+
+    images: of its own parts, of the edge, and of users' servers.
+    """
+    who, homes_begin = accounts_of(config.hub, True), skeleton(config, site.layout)
+    hub, door, users = images
+    files = _files(config, site, who, users, homes_begin, form)
+    if homes_begin:
+        yield homes_begin
+    # Before the files: those who serve would read them if they had to start again.
+    yield _trial(config, site, who, hub, users, homes_begin, tried)
+    yield from (file for file in files.values() if not file.returns)
+    for container in (
+        *_containers(config, site, who, hub, files, form),
+        front.container(config, site, who, door, files),
+    ):
+        # Right before it: where one part does not come up, those not yet replaced keep the files they read.
+        yield from (file for file in files.values() if file.path in container.reads)
+        yield container
 
 
 def edge_state(config: Config, site: Site) -> tuple[Resource, ...]:
@@ -82,15 +118,18 @@ def edge_state(config: Config, site: Site) -> tuple[Resource, ...]:
     return front.alone(config, site, accounts_of(config.hub, True), edge_image(config))
 
 
-def _trial(config: Config, site: Site, who: Accounts, hub: Image, users: Image, homes_begin: Skeleton | None) -> Trial:
+def _trial(
+    config: Config, site: Site, who: Accounts, hub: Image, users: Image, homes_begin: Skeleton | None, form: Form
+) -> Trial:
     """The same once more, with another place."""
     config, second = trial.beside(config, site)
-    files = _files(config, second, who, users, homes_begin)
-    containers = _containers(config, second, who, hub, files)
-    return trial.trial(site, second, who, _directories(config, second, who), files, containers)
+    files = _files(config, second, who, users, homes_begin, form)
+    containers = _containers(config, second, who, hub, files, form)
+    return trial.trial(site, second, who, directories(config, second, who), files, containers)
 
 
-def _directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
+def directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
+    """Those of the hub's own parts, and of homes."""
     layout, root = site.layout, "root"
     wanted = [
         Directory(str(layout.base), root, root, 0o755),
@@ -119,13 +158,15 @@ def _directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
     return wanted
 
 
-def _files(config: Config, site: Site, who: Accounts, users: Image, homes_begin: Skeleton | None) -> dict[str, File]:
+def _files(
+    config: Config, site: Site, who: Accounts, users: Image, homes_begin: Skeleton | None, form: Form
+) -> dict[str, File]:
     """The files that hub, proxy, launcher and edge read at start, by short name.
 
     All are in directories closed to others. What is no secret has an open mode, so that a plan shows its changes.
     """
     layout, homes = site.layout, config.homes(site.layout.homes)
-    settings = hub_settings(config, layout)
+    settings = {**hub_settings(config, layout), **form.hub}
     launcher = {
         **hub_places(layout),
         "hub_account": who.hub,
@@ -134,12 +175,12 @@ def _files(config: Config, site: Site, who: Accounts, users: Image, homes_begin:
             **hub_places(layout),
             "image": users.tag,
             "python": ENVIRONMENT,
-            "network": parts.users_network(config.hub),
             "homes": str(homes) if homes else None,
             "skeleton": homes_begin.path if homes_begin else None,
             "hub_account": who.hub,
             "host_root": parts.HOST,
             "variables": {**proxies(config), **config.servers.environment},
+            **form.engine,
         },
     }
 
@@ -222,7 +263,9 @@ def _networks(config: Config) -> list[Resource]:
     ]
 
 
-def _containers(config: Config, site: Site, who: Accounts, image: Image, files: dict[str, File]) -> list[Container]:
+def _containers(
+    config: Config, site: Site, who: Accounts, image: Image, files: dict[str, File], form: Form
+) -> list[Container]:
     """Launcher, proxy and hub."""
     layout, common = site.layout, confined(image)
     entered = (PYTHON, "-I", "-S", f"{PACKAGES}/hubfleet/engines/local/sandbox.py")
