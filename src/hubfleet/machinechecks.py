@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ FEATURES = {
 }
 """Of the kernel, by the name in the facts: what is missed without it, and what to do."""
 ALL = frozenset({"hub", "edge"})
-"""What a machine can be for."""
+"""What a machine can be for, where users' servers are on the hub's; with others there are workers, too."""
 
 
 def run_machine_checks(
@@ -45,9 +45,9 @@ def run_machine_checks(
 
     Raises UnreachableError where there is no way to one of them.
     """
-    apart = {name for name in engine.elsewhere(config).values() if name in others}
-    asked = [(machine, frozenset({"hub"}) if apart else ALL), *((others[name], frozenset({"edge"})) for name in apart)]
-    port = engine.link_port(config)
+    asked = [(machine, _roles(config, engine, config.hub_machine))]
+    asked += [(there, roles) for name, there in others.items() if (roles := _roles(config, engine, name))]
+    apart, port = len(asked) > 1, engine.link_port(config)
     link = (site.hub_address, port) if port else None
     with ThreadPoolExecutor() as beside:
         looks = [beside.submit(_look, config, engine, there, roles, link) for there, roles in asked]
@@ -61,15 +61,24 @@ def run_machine_checks(
         findings += [replace(one, text=f"{there.name}: {one.text}") for one in seen] if apart else seen
         if link and there is machine:
             findings += networkchecks.listens_at(config, machine.name, facts)
-    if link:
-        there, (facts, _) = asked[1][0], found[1]
+    for (there, roles), (facts, _) in zip(asked, found, strict=True):
+        if not link or there is machine or "edge" not in roles:
+            continue
         up = str(link[1]) in found[0][0]["listening"]
         findings.append(networkchecks.linked(there.name, machine.name, link, facts["link"], up))
     return findings
 
 
+def _roles(config: Config, engine: Engine, name: str | None) -> frozenset[str]:
+    """What a machine is for, with this engine."""
+    away, hub = engine.elsewhere(config), config.hub_machine
+    edge = {"edge"} if away.get("edge", hub) == name else set()
+    worker = {"worker"} if engine.spans(config) and name in config.worker_machines else set()
+    return frozenset({*({"hub"} if name == hub else set()), *edge, *worker})
+
+
 def _look(
-    config: Config, engine: Engine, machine: Machine, roles: Collection[str], link: tuple[str, int] | None
+    config: Config, engine: Engine, machine: Machine, roles: Set[str], link: tuple[str, int] | None
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Of one machine its facts and what is found; in ``facts["link"]`` why an edge there does not reach the hub's
     machine, or ""."""
@@ -81,8 +90,8 @@ def _look(
         skew = facts["time"] - (before + time.time()) / 2
         missing = _missing(machine, config, facts, roles)
         lacking = [image for image, lacks in missing.items() if lacks]
-        wanted = networkchecks.targets(config, edge=edge)
-        further = [link] if link and "hub" not in roles else []
+        wanted = networkchecks.targets(config, edge=edge) if roles & ALL else []
+        further = [link] if link and edge and "hub" not in roles else []
         targets = [*((one.host, one.port) for one in wanted), *further]
         seen = machine.probe([name] if name and edge else [], targets)
         bundle = config.network.ca_bundle
@@ -126,7 +135,7 @@ def _domain(
 
 
 def judged(
-    config: Config, engine: Engine, facts: dict[str, Any], skew: float, roles: Collection[str] = ALL
+    config: Config, engine: Engine, facts: dict[str, Any], skew: float, roles: Set[str] = ALL
 ) -> list[Finding]:
     """What a machine's facts say of it. ``skew``: seconds that its clock is ahead of the one here. Pure."""
     return [
@@ -135,7 +144,7 @@ def judged(
         *_clock(skew),
         *_room(config, facts, roles),
         *_kernel(facts),
-        *_docker(facts),
+        *_docker(facts, spans=engine.spans(config) and bool(roles & {"hub", "worker"})),
         *(networkchecks.listens(config, facts) if "edge" in roles else ()),
         *_ports(config, engine, facts, roles),
     ]
@@ -181,7 +190,7 @@ def _clock(skew: float) -> Iterator[Finding]:
         )
 
 
-def _room(config: Config, facts: dict[str, Any], roles: Collection[str]) -> Iterator[Finding]:
+def _room(config: Config, facts: dict[str, Any], roles: Set[str]) -> Iterator[Finding]:
     free, total = facts["disk_free"], facts["memory"]
     text = f"{free / 1024**3:.1f} GB free for images and state"
     if free < NEEDED_BYTES and not facts["docker"]:
@@ -208,7 +217,8 @@ def _kernel(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", "its kernel has what containers and the firewall need")
 
 
-def _docker(facts: dict[str, Any]) -> Iterator[Finding]:
+def _docker(facts: dict[str, Any], *, spans: bool) -> Iterator[Finding]:
+    """``spans``: it is to be one of a swarm."""
     docker = facts["docker"]
     if not docker:
         yield Finding("ok", "Docker is not there; the distribution's is installed")
@@ -220,6 +230,11 @@ def _docker(facts: dict[str, Any]) -> Iterator[Finding]:
     if version < OLDEST_ENGINE:
         wanted = ".".join(map(str, OLDEST_ENGINE))
         yield Finding("problem", f"Docker {docker['version']} is too old. Try: install {wanted} or newer there")
+    elif spans:
+        has = "off" if not docker["live_restore"] else "switched off; from then on a restart of Docker ends containers"
+        yield Finding(
+            "ok" if not docker["live_restore"] else "note", f"Docker {docker['version']}, live-restore is {has}"
+        )
     elif docker["swarm"]:
         yield Finding(
             "problem",
@@ -230,9 +245,9 @@ def _docker(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", f"Docker {docker['version']}, live-restore is {keeps}")
 
 
-def _ports(config: Config, engine: Engine, facts: dict[str, Any], roles: Collection[str]) -> Iterator[Finding]:
+def _ports(config: Config, engine: Engine, facts: dict[str, Any], roles: Set[str]) -> Iterator[Finding]:
     away = engine.elsewhere(config)
-    wanted = {part: ports for part, ports in engine.ports(config).items() if roles == ALL or _on(part, away, roles)}
+    wanted = {part: ports for part, ports in engine.ports(config).items() if _on(part, away, roles)}
     ours = {*engine.containers(config).values(), *engine.doors(config.hub)}
     for port in (port for ports in wanted.values() for port in ports):
         holder = facts["listening"].get(str(port))
@@ -246,15 +261,15 @@ def _ports(config: Config, engine: Engine, facts: dict[str, Any], roles: Collect
             yield Finding("problem", f"{who} holds port {port}. Try: end it, or choose another port")
 
 
-def _on(part: str, away: Mapping[str, str], roles: Collection[str]) -> bool:
+def _on(part: str, away: Mapping[str, str], roles: Set[str]) -> bool:
     """Whether a part is on a machine with these roles."""
-    return (part in away) == ("hub" not in roles)
+    return "edge" in roles if part in away else "hub" in roles
 
 
-def _missing(machine: Machine, config: Config, facts: dict[str, Any], roles: Collection[str]) -> dict[str, bool]:
+def _missing(machine: Machine, config: Config, facts: dict[str, Any], roles: Set[str]) -> dict[str, bool]:
     """The images that ours are built on, and whether each is missing there."""
     servers = [config.servers.image or config.base_image] if "hub" in roles else []
-    wanted = dict.fromkeys([config.base_image, *servers])
+    wanted = dict.fromkeys([config.base_image, *servers]) if roles & ALL else {}
     return {image: not (facts["docker"] and _present(machine, image)) for image in wanted}
 
 

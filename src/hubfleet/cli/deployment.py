@@ -187,6 +187,7 @@ class Deployment:
         package = Path(hubfleet.__file__).parent
         requirements = self.config.servers.requirements
         python = getattr(sys, "_base_executable", sys.executable)
+        spans = self.engine.spans(self.config)
         return Site(
             layout=self.layout,
             account=pwd.getpwuid(os.geteuid()).pw_name,
@@ -201,13 +202,30 @@ class Deployment:
             tokens=self._tokens(),
             passwords=self.passwords,
             requirements=requirements.read_text() if requirements else "",
-            link=self._link() if self.config.edge_apart else None,
-            hub_address=self._hub_address() if self.config.edge_apart else "",
+            link=self._link("link.json") if self.config.edge_apart else None,
+            hub_address=self._hub_address() if self.config.edge_apart or spans else "",
+            registry=self._link("registry.json", self._hub_address()) if spans else None,
+            addresses=self._addresses() if spans else {},
+            drained=self.drained() if spans else frozenset(),
         )
 
-    def _link(self) -> Link:
-        """Both ends of the line between the machines: those of the last deployment, unless their time is nearly up."""
-        return link.kept(self.machine.store.read(str(self.layout.secrets_dir / "link.json")))
+    def _link(self, file: str, name: str = link.NAME) -> Link:
+        """Both ends of a line between machines: those of the last deployment, unless their time is nearly up."""
+        return link.kept(self.machine.store.read(str(self.layout.secrets_dir / file)), name=name)
+
+    def _addresses(self) -> dict[str, str]:
+        """Where machines reach each other, by name."""
+        given = self.config.machines
+        return {name: given[name].private_ip or one.address for name, one in self.machines.items() if name in given}
+
+    def drained(self) -> frozenset[str]:
+        """Names of the machines on which no servers are started, until they are added again."""
+        return frozenset(json.loads(self.machine.store.read(str(self.drained_note)) or "[]"))
+
+    @property
+    def drained_note(self) -> Path:
+        """Where these are noted, on the hub's machine."""
+        return self.layout.state / "drained.json"
 
     def _hub_address(self) -> str:
         return self.config.machines[self.machine.name].private_ip or self.machine.address

@@ -11,6 +11,10 @@ def engine(name: str) -> Engine:
         from hubfleet.engines.docker.engine import DockerEngine
 
         return DockerEngine()
+    if name == "swarm":
+        from hubfleet.engines.swarm.engine import SwarmEngine
+
+        return SwarmEngine()
     from hubfleet.engines.local.engine import LocalEngine
 
     return {"local": LocalEngine}[name]()

@@ -29,7 +29,7 @@ class Site:
     ``requirements``: text of the requirements file of the configuration, or "".
     ``link``: certificates and keys of the line from an edge on a machine of its own to the hub's machine, which it
     reaches at ``hub_address``. ``registry``: the same of the line from other machines to the one that has the images.
-    ``addresses``: where machines reach each other, by name.
+    ``addresses``: where machines reach each other, by name. ``drained``: names of those where no servers are started.
     """
 
     layout: Layout
@@ -49,6 +49,7 @@ class Site:
     hub_address: str = ""
     registry: Link | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
+    drained: frozenset[str] = frozenset()
 
 
 TOKENS = ("proxy_token", "operator_token", "culler_token")
@@ -84,6 +85,9 @@ class Engine(Protocol):
 
     def link_port(self, config: Config) -> int:
         """TCP port at which the machine that people come in by reaches the hub's; 0 where they are one."""
+
+    def spans(self, config: Config) -> bool:
+        """Whether users' servers may be on several machines, which then reach each other and share images."""
 
     def limits_problem(self, hub: str) -> str | None:
         """Why limits on memory, CPU and processes cannot be enforced on this machine; None when they can."""

@@ -14,6 +14,7 @@ from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
 from hubfleet.resources.registry import from_json
+from hubfleet.resources.shared import SharedDirectory
 from hubfleet.resources.skeleton import Skeleton
 from hubfleet.resources.swarmmanager import SwarmManager
 from hubfleet.resources.swarmmember import SwarmMember
@@ -37,6 +38,7 @@ __all__ = [
     "Observed",
     "Process",
     "Resource",
+    "SharedDirectory",
     "Skeleton",
     "SwarmManager",
     "SwarmMember",

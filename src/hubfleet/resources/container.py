@@ -23,7 +23,7 @@ _DOWN = {
     "silent": "it runs and does not answer",
 }
 
-_SAYS_NOTHING = ("name", "reads", "ready", "impact")
+_SAYS_NOTHING = ("name", "reads", "ready", "impact", "noticed")
 """Fields whose change is no reason for another container."""
 _ADDED = ("networks", "hostname")
 """Fields of a later release: one that has none of them is what it was before."""
@@ -54,6 +54,7 @@ class Container(Resource):
     ready:        Unix socket on the machine that answers once it is up; empty: it runs, and is healthy if it has
                   a check.
     impact:       what users notice of its replacement.
+    noticed:      whether they notice anything; one of which they do not is there before all is prepared.
     Observed keys: fingerprint (empty if its accounts have other numbers now), state (running; exited and others, see
     `_DOWN`; "foreign": hubfleet did not make it), leftovers (names that an interrupted change left); or
     `dockerengine.STOPPED`.
@@ -87,6 +88,7 @@ class Container(Resource):
     stop_grace: int = 10
     ready: str = ""
     impact: str = ""
+    noticed: bool = True
 
     @property
     def fingerprint(self) -> str:
@@ -104,7 +106,7 @@ class Container(Resource):
 
     @property
     def serves(self) -> bool:
-        return True
+        return self.noticed
 
     def diff(self, observed: Observed | None) -> Change | None:
         """Raises CheckError if somebody else's container has the name."""

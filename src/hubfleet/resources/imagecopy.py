@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hubfleet.resources.base import Change, Observed, Resource
+from hubfleet.resources.base import Action, Change, Observed, Resource
 from hubfleet.resources.dockerengine import STOPPED, known
+from hubfleet.resources.swarmmanager import JOINING
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class ImageTaken(Resource):
     keyed_by: ClassVar[str] = "reference"
 
     reference: str
+
+    def stage(self, action: Action) -> int:
+        """After it was given."""
+        return JOINING
 
     def steady(self, observed: Observed | None) -> Observed | None:
         """The reference says what is in it: no plan goes stale."""

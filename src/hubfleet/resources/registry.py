@@ -19,6 +19,7 @@ from hubfleet.resources.image import Image
 from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
 from hubfleet.resources.network import Network
 from hubfleet.resources.process import Process
+from hubfleet.resources.shared import SharedDirectory
 from hubfleet.resources.skeleton import Skeleton
 from hubfleet.resources.swarmmanager import SwarmManager
 from hubfleet.resources.swarmmember import SwarmMember
@@ -38,6 +39,7 @@ KINDS: dict[str, type[Resource]] = {
     Network.kind: Network,
     Firewall.kind: Firewall,
     Container.kind: Container,
+    SharedDirectory.kind: SharedDirectory,
     Skeleton.kind: Skeleton,
     Trial.kind: Trial,
     Database.kind: Database,

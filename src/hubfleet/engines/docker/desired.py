@@ -52,12 +52,21 @@ class Form:
 
     engine:   what the launcher's engine is told, beside what it always is.
     hub:      what the hub is told, beside what it always is.
-    attached: by part, further networks and its fixed address in each.
+    network:  that between the machines; "" where there is one machine.
+    attached: by part, its fixed address in that.
     """
 
     engine: Mapping[str, Any]
     hub: Mapping[str, Any] = field(default_factory=dict)
-    attached: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    network: str = ""
+    attached: Mapping[str, str] = field(default_factory=dict)
+
+    def networks(self, part: str, usual: str) -> dict[str, Any]:
+        """Of a `Container`: the networks it is on. One that is on none cannot be put on another."""
+        address = self.attached.get(part)
+        if address is None:
+            return {"network": usual}
+        return {"network": self.network if usual == "none" else usual, "networks": ((self.network, address),)}
 
 
 def here(network: str) -> Form:
@@ -77,7 +86,7 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
         users,
         *accounts(config, who),
         *directories(config, site, who),
-        *_networks(config),
+        *networks(config),
         *serving(config, site, form, form, (hub, door, users)),
     )
 
@@ -254,7 +263,8 @@ def _proxy_program(layout: Layout, token: Path) -> dict[str, Any]:
     }
 
 
-def _networks(config: Config) -> list[Resource]:
+def networks(config: Config) -> list[Resource]:
+    """Of the hub's machine: for hub and edge, and for users' servers there."""
     users, out = parts.users_network(config.hub), parts.way_out(config.hub)
     return [
         Network(out, bridge=parts.bridge(out)),
@@ -285,7 +295,7 @@ def _containers(
                 *shown(Path("/etc/passwd"), Path("/etc/group")),
                 ("/", parts.HOST, "ro"),
             ),
-            network="none",
+            **form.networks("launcher", "none"),
             capabilities=_LAUNCHER_CAPABILITIES,
             **alive(layout.launcher_socket),
             impact="nobody can start a server for a few seconds; running servers go on",
@@ -301,7 +311,7 @@ def _containers(
                 *shown(parts.proxy_dir(layout), layout.hub_socket.parent, layout.servers_run),
                 *shown(layout.proxy_socket.parent, parts.entrance(layout).parent, mode="rw"),
             ),
-            network="none",
+            **form.networks("proxy", "none"),
             **alive(layout.proxy_socket),
             impact="open pages reconnect after a few seconds; running servers go on",
             **common,
@@ -312,7 +322,7 @@ def _containers(
             **reading(files, "hub", "hub_secrets", "hub_program"),
             user=who.hub,
             mounts=(*shown(*sockets[1:]), *shown(layout.hub_dir, sockets[0], mode="rw")),
-            network=parts.way_out(config.hub),
+            **form.networks("hub", parts.way_out(config.hub)),
             **alive(layout.hub_socket),
             impact="nobody can log in for a few seconds; running servers go on",
             **common,

@@ -58,6 +58,10 @@ class DockerEngine:
         host = name if listen.address in ("0.0.0.0", "::") else listen.address
         return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
+    def spans(self, config: Config) -> bool:
+        """All are on the hub's."""
+        return False
+
     def limits_problem(self, hub: str) -> str | None:
         """Containers have limits everywhere."""
         return None

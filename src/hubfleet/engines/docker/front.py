@@ -124,13 +124,15 @@ def edge_container(config: Config, site: Site, who: Accounts, image: Image, give
     )
 
 
-def alone(config: Config, site: Site, who: Accounts, image: Image) -> tuple[Resource, ...]:
+def alone(
+    config: Config, site: Site, who: Accounts, image: Image, *, live_restore: bool = True
+) -> tuple[Resource, ...]:
     """All of a machine that has the edge and nothing else."""
     layout, root = site.layout, "root"
     out = parts.way_out(config.hub)
     given = edge_files(config, site, who)
     return (
-        DockerEngine(),
+        DockerEngine(live_restore=live_restore),
         image,
         Account(who.edge, f"edge of hub {config.hub}"),
         Directory(str(layout.base), root, root, 0o755),

@@ -80,6 +80,10 @@ class LocalEngine:
     def link_port(self, config: Config) -> int:
         return 0
 
+    def spans(self, config: Config) -> bool:
+        """All are on the hub's."""
+        return False
+
     def limits_problem(self, hub: str) -> str | None:
         return Cgroups(hub).problem
 

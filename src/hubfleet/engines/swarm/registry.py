@@ -91,7 +91,7 @@ def registry(config: Config, site: Site, who: Accounts) -> Iterator[Resource]:
         mounts=(*shown(folder), *shown(folder / "images", mode="rw")),
         network=parts.way_out(config.hub),
         ports=((site.hub_address, config.network.fleet.registry_port, PORT),),
-        impact="nobody notices; machines cannot fetch images for a few seconds",
+        noticed=False,
         **confined(image),
     )
 

@@ -1,0 +1,57 @@
+"""Engine ``swarm``: checks, desired state and launch in one object. What it has of the hub is engine docker's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hubfleet.config import Config
+from hubfleet.engines.base import Site
+from hubfleet.engines.docker.engine import DockerEngine
+from hubfleet.engines.swarm import registry
+from hubfleet.engines.swarm.desired import hub_state, machine_state
+from hubfleet.launcher.base import Launch
+from hubfleet.resources import Resource
+
+
+class SwarmEngine(DockerEngine):
+    """Implements ``engines.base.Engine``."""
+
+    name = "swarm"
+
+    def containers(self, config: Config) -> Mapping[str, str]:
+        own = {"registry": registry.container(config.hub)} if registry.own(config) else {}
+        return {**own, **super().containers(config)}
+
+    def ports(self, config: Config) -> Mapping[str, tuple[int, ...]]:
+        own = {"registry": (config.network.fleet.registry_port,)} if registry.own(config) else {}
+        return {**own, **super().ports(config)}
+
+    def spans(self, config: Config) -> bool:
+        """Even with one machine: another may come."""
+        return True
+
+    def problems(self, config: Config, site: Site) -> list[str]:
+        """What is not possible in containers, or not on several machines."""
+        found = super().problems(config, site)
+        homes, workers = config.storage.homes, config.worker_machines
+        if homes is not None and not homes.share and set(workers) != {config.hub_machine}:
+            found.append(
+                f"{config.line('storage.homes')}homes have to be seen by {', '.join(workers)}. Try: storage: "
+                "{homes: {path: /srv/homes, share: mounted}} with a file system that all have there, or homes: none"
+            )
+        return found
+
+    def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
+        return hub_state(config, site)
+
+    def desired_elsewhere(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        others = [name for name in config.machines if name != config.hub_machine]
+        return {name: machine_state(config, site, name) for name in others}
+
+    def launch(self, settings: Mapping[str, Any]) -> Launch:
+        # Only here, in the launcher's container: what it asks Docker with is not installed where commands are typed.
+        from hubfleet.engines.swarm.launch import SwarmLaunch
+        from hubfleet.engines.swarm.specification import Settings
+
+        return SwarmLaunch(Settings.from_json(settings))
