@@ -134,9 +134,7 @@ def _domain(
         )
 
 
-def judged(
-    config: Config, engine: Engine, facts: dict[str, Any], skew: float, roles: Set[str] = ALL
-) -> list[Finding]:
+def judged(config: Config, engine: Engine, facts: dict[str, Any], skew: float, roles: Set[str] = ALL) -> list[Finding]:
     """What a machine's facts say of it. ``skew``: seconds that its clock is ahead of the one here. Pure."""
     return [
         *_system(facts),

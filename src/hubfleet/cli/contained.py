@@ -81,10 +81,14 @@ class ContainedParts:
         return {name: found[name] for name in self._containers if name in found} or None
 
     def servers(self) -> list[dict[str, Any]]:
-        running = {labels["hubfleet.server"] for labels in self._users_containers().values()}
+        running = self.running_servers()
         folder = self._layout.launcher_dir / "servers"
         records = [json.loads(self._machine.store.read(str(folder / name)) or "{}") for name in self._records(folder)]
         return [record for record in records if record.get("id") in running]
+
+    def running_servers(self) -> set[str]:
+        """Ids of users' servers that run."""
+        return {labels["hubfleet.server"] for labels in self._users_containers().values()}
 
     def _records(self, folder: Path) -> list[str]:
         return [name for name in self._machine.store.names(str(folder)) if name.endswith(".json")]
@@ -115,15 +119,20 @@ class ContainedParts:
         for container in dict.fromkeys([*self._doors, *reversed(list(self._containers.values()))]):
             if self._found(container):
                 self._end(container)
-        running = len(self._users_containers())
-        for container in self._users_containers(stopped=True):
-            self._end(container)
+        running = self.end_servers()
         for label in (f"{TRIAL_LABEL}={self._layout.hub}", f"{HUB_LABEL}={self._layout.trial.hub}"):
             for container in self._labelled(label, stopped=True):
                 self._end(container)
         if away:
             what, state = away[0].what, "The hub and users' servers are stopped, the edge there may not be"
             raise UnreachableError(what, where=away[0].where, state=state, remedy="hubfleet down, once it is back")
+        return running
+
+    def end_servers(self) -> int:
+        """End users' servers; returns how many ran."""
+        running = len(self._users_containers())
+        for container in self._users_containers(stopped=True):
+            self._end(container)
         return running
 
     def _end(self, container: str, machine: Machine | None = None) -> None:
@@ -135,12 +144,19 @@ class ContainedParts:
             name = self._containers[what]
             machine = self._elsewhere.get(what)
             return self._lines(lambda: name, [], lines, follow, machine) if self._found(name, machine) else None
+        return self.server_log(what, lines, follow)
+
+    def server_log(self, what: str, lines: int, follow: bool) -> Iterator[str] | None:
+        """The log of a user's server, by the server's id."""
         told = launcher_words(self._machine.read_log(self._containers["launcher"], 5000, "").lines, what)
         running = self._server(what)
         if not running:
-            kept = self._machine.store.read(str(self._layout.logs / "servers" / f"{what}.log"))
+            kept = self._machine.store.read(self._kept_log(what))
             told += kept.splitlines()[-lines:] if kept else []
         return self._lines(lambda: self._server(what), told, lines, follow) if running or told else None
+
+    def _kept_log(self, what: str) -> str:
+        return str(self._layout.logs / "servers" / f"{what}.log")
 
     def _server(self, what: str) -> str:
         """The container of a user's server, by the server's id; "" if there is none."""

@@ -19,6 +19,7 @@ import hubfleet
 from hubfleet import link
 from hubfleet.checks import Finding, run_checks
 from hubfleet.cli.contained import ContainedParts
+from hubfleet.cli.fleetparts import FleetParts
 from hubfleet.cli.moving import find_former, reached, still_serving, way
 from hubfleet.cli.parts import Parts
 from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
@@ -126,7 +127,8 @@ class Deployment:
         if containers:
             elsewhere = {part: self.others[name] for part, name in self.engine.elsewhere(self.config).items()}
             doors = self.engine.doors(self.config.hub)
-            return ContainedParts(self.machine, self.layout, containers, elsewhere, doors)
+            kind = FleetParts if self.engine.spans(self.config) else ContainedParts
+            return kind(self.machine, self.layout, containers, elsewhere, doors)
         # Only here: it brings what the launcher's own code needs, which makes every other command slower.
         from hubfleet.cli.supervised import SupervisedParts
 
