@@ -38,7 +38,7 @@ OLDEST_PYTHON = (3, 9)
 REFUSED = 77
 """Exit code of the first lines when they find that the agent cannot run; they print "hubfleet: " and why."""
 
-_CONNECTING = frozenset({"check", "plan", "up", "status", "logs", "users", "rollback", "down"})
+_CONNECTING = frozenset({"check", "plan", "up", "status", "logs", "users", "machine", "rollback", "down"})
 
 # In the words of any shell. Its last argument is the program below; neither holds anything of the deployment.
 _BEGIN = f"""

@@ -62,7 +62,7 @@ def say(text: str = "", style: str = "") -> None:
 
 _given: list[str] = []
 _COMMAND = re.compile(
-    r"(?<![\w/.-])hubfleet (?=(init|check|plan|up|status|logs|users|explain|loadtest|schema|rollback|down)\b)"
+    r"(?<![\w/.-])hubfleet (?=(init|check|plan|up|status|logs|users|machine|explain|loadtest|schema|rollback|down)\b)"
 )
 
 

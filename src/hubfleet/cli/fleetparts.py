@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hubfleet.agent.trial import HUB_LABEL
@@ -12,6 +12,8 @@ from hubfleet.cli.contained import FOLLOW_EVERY_S, FOLLOW_LINES, STOP_LIMIT_S, C
 from hubfleet.cli.parts import launcher_words
 from hubfleet.unixhttp import Refused
 
+_OVER = ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")
+"""States of tasks that do not run any more."""
 _NO_MANAGER = (406, 503)
 """What an engine answers that is in no swarm, or does not manage it."""
 
@@ -32,15 +34,48 @@ class FleetParts(ContainedParts):
     def _services(self) -> dict[str, dict[str, str]]:
         """Id of the service of each user's server, with its labels."""
         wanted = json.dumps({"label": [f"{HUB_LABEL}={self._layout.hub}"]})
+        found = self._swarm("/services", filters=wanted)
+        return {one["ID"]: one["Spec"]["Labels"] for one in found if "hubfleet.server" in one["Spec"]["Labels"]}
+
+    def machine_states(self) -> dict[str, str]:
+        """What the manager says of each machine it knows: "ready", "down" and others, by the name in the file."""
+        return {name: node["Status"]["State"] for name, node in self._nodes().items()}
+
+    def servers_by_machine(self) -> dict[str, list[Mapping[str, str]]]:
+        """User and name of each server that runs or is being started, by the name of its machine in the file."""
+        names = {node["ID"]: name for name, node in self._nodes().items()}
+        services, known = self._services(), self._known()
+        wanted = json.dumps({"label": [f"{HUB_LABEL}={self._layout.hub}"], "desired-state": ["running"]})
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for task in self._swarm("/tasks", filters=wanted):
+            labels, name = services.get(task["ServiceID"]), names.get(task.get("NodeID", ""))
+            if labels and name and task["Status"]["State"] not in _OVER:
+                server = labels["hubfleet.server"]
+                found.setdefault(name, []).append(known.get(server, {"user": server, "server": ""}))
+        return {name: sorted(servers, key=lambda one: (one["user"], one["server"])) for name, servers in found.items()}
+
+    def _nodes(self) -> dict[str, Any]:
+        """What the manager knows of each machine, by the name in the file."""
+        label = f"hubfleet.{self._layout.hub}.machine"
+        named = [(one["Spec"].get("Labels", {}).get(label), one) for one in self._swarm("/nodes")]
+        return {name: one for name, one in named if name}
+
+    def _known(self) -> dict[str, Mapping[str, str]]:
+        """User and name of each server that the launcher has a record of, by its id."""
+        folder = self._layout.launcher_dir / "servers"
+        records = [json.loads(self._machine.store.read(str(folder / name)) or "{}") for name in self._records(folder)]
+        return {one["id"]: {"user": one["user"], "server": one["server"]} for one in records if one}
+
+    def _swarm(self, target: str, filters: str = "{}") -> list[dict[str, Any]]:
+        """A list that the manager has; an empty one where there is no manager yet."""
         try:
-            found: list[dict[str, Any]] = self._ask("GET", "/services", filters=wanted)
+            return list(self._ask("GET", target, filters=filters))
         except FileNotFoundError:
-            return {}
+            return []
         except Refused as refusal:
             if refusal.status in _NO_MANAGER:
-                return {}
+                return []
             raise
-        return {one["ID"]: one["Spec"]["Labels"] for one in found if "hubfleet.server" in one["Spec"]["Labels"]}
 
     def server_log(self, what: str, lines: int, follow: bool) -> Iterator[str] | None:
         """The launcher writes it down, from whichever machine it comes."""

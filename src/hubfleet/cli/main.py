@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import hubfleet
-from hubfleet.cli import check, down, explain, init, loadtest, logs, plan, rollback, schema, status, up, users
+from hubfleet.cli import check, down, explain, init, loadtest, logs, machine, plan, rollback, schema, status, up, users
 from hubfleet.cli.console import as_typed, err, remember, say
 from hubfleet.cli.deployment import Options
 from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, CancelledError_, HubfleetError
@@ -39,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 users_app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+machine_app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
 
 def _version(wanted: bool) -> None:
@@ -89,6 +90,11 @@ users_app.command("approve")(users.approve)
 users_app.command("block")(users.block)
 users_app.command("reset-password")(users.reset_password)
 app.add_typer(users_app, name="users")
+machine_app.callback(invoke_without_command=True)(machine.listing)
+machine_app.command("add")(machine.add)
+machine_app.command("drain")(machine.drain)
+machine_app.command("remove")(machine.remove)
+app.add_typer(machine_app, name="machine")
 
 
 def run() -> None:
