@@ -22,7 +22,7 @@ import needs
 from hubfleet import singleuser
 from hubfleet.config import Mount
 from hubfleet.engines.docker.launch import AGAIN_S, DockerLaunch
-from hubfleet.engines.docker.places import Place
+from hubfleet.engines.places import Place
 from hubfleet.launcher.base import Record, Running, StartFailed, Stopped, Unknown
 from hubfleet.names import short_id
 from hubfleet.units import Bytes

@@ -1,10 +1,13 @@
-"""The accounts that a hub's own processes run as."""
+"""The accounts that a hub's own processes run as, and what a user's server sees of its user's."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import dataclass
+
+IDENTITY = ("/etc/passwd", "/etc/group")
+"""What an image has of its own, and a user's server with its user's line first."""
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,8 @@ def accounts_of(hub: str, privileged: bool) -> Accounts:
     plain = re.fullmatch(r"[a-z0-9-]{1,20}", hub) is not None
     word = hub if plain else f"{re.sub(r'[^a-z0-9]', '-', hub)[:11]}-{hashlib.sha256(hub.encode()).hexdigest()[:8]}"
     return Accounts(f"hubfleet-{word}", f"hubproxy-{word}", f"hubedge-{word}")
+
+
+def own_lines(name: str, uid: int) -> dict[str, str]:
+    """The line of a user in each file of `IDENTITY`."""
+    return dict(zip(IDENTITY, (f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash\n", f"{name}:x:{uid}:\n"), strict=True))

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubfleet.engines.docker.places import Place
+from hubfleet.engines.places import Place
 from hubfleet.launcher.base import StartFailed
 
 _LINE_LIMIT = 1 << 20

@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from hubfleet.engines.docker.api import Api
+from hubfleet.engines.accounts import IDENTITY, own_lines
 from hubfleet.engines.docker.specification import HUB_LABEL, SERVER_LABEL
-
-_FILES = ("/etc/passwd", "/etc/group")
+from hubfleet.engines.dockerapi import Api
 
 
 class Identities:
@@ -26,10 +25,6 @@ class Identities:
 
     async def write(self, server: str, image: str, name: str, uid: int) -> Mapping[str, Path]:
         """Write the files of one server; returns them by their place in the image. Raises as `Api`, and OSError."""
-        own = {
-            "/etc/passwd": f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash\n",
-            "/etc/group": f"{name}:x:{uid}:\n",
-        }
         async with self._reading:
             if image not in self._known:
                 self._known = {image: await self._read(image)}
@@ -37,7 +32,7 @@ class Identities:
         folder = self._directory / server
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = {}
-        for place, line in own.items():
+        for place, line in own_lines(name, uid).items():
             written[place] = folder / Path(place).name
             written[place].write_text(line + texts[place])
             written[place].chmod(0o644)
@@ -47,13 +42,5 @@ class Identities:
         shutil.rmtree(self._directory / server, ignore_errors=True)
 
     async def _read(self, image: str) -> dict[str, str]:
-        """From a container that is never started: an image gives away no single file."""
         name = f"hubfleet-{self._hub}-reading-{uuid.uuid4().hex[:16]}"
-        labels = {HUB_LABEL: self._hub, SERVER_LABEL: ""}
-        await self._api.create(
-            name, {"Image": image, "Entrypoint": ["/none"], "Labels": labels, "NetworkDisabled": True}
-        )
-        try:
-            return {place: await self._api.file(name, place) for place in _FILES}
-        finally:
-            await asyncio.shield(self._api.remove(name))
+        return await self._api.files(image, IDENTITY, name, {HUB_LABEL: self._hub, SERVER_LABEL: ""})

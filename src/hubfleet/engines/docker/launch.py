@@ -20,13 +20,13 @@ from urllib.parse import quote
 
 from hubfleet.config.effective import Effective
 from hubfleet.engines.docker import specification
-from hubfleet.engines.docker.api import Api, EngineAway, Refused
 from hubfleet.engines.docker.door import Door
 from hubfleet.engines.docker.identity import Identities
-from hubfleet.engines.docker.output import Outputs
-from hubfleet.engines.docker.places import Place, place_of, with_inner
 from hubfleet.engines.docker.specification import Server, Settings, container_name
+from hubfleet.engines.dockerapi import Api, EngineAway, Refused
 from hubfleet.engines.homes import Homes
+from hubfleet.engines.output import Outputs
+from hubfleet.engines.places import Place, place_of, with_inner
 from hubfleet.engines.uids import NoIdLeft, uid_for
 from hubfleet.launcher.base import (
     Progress,
@@ -62,7 +62,7 @@ class DockerLaunch:
         self._layout = settings.layout
         self._homes = Homes(settings.homes, settings.layout.state, settings.skeleton)
         self._api = Api(settings.engine_socket)
-        self._outputs = Outputs(self._api)
+        self._outputs = Outputs(self._api.follow, self._api.ended)
         self._identities = Identities(self._api, self._layout.hub, self._layout.launcher_dir / "identities")
         self._tasks: set[asyncio.Task[None]] = set()
 

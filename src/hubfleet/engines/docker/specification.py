@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from hubfleet import openfiles
 from hubfleet.config.effective import Effective
-from hubfleet.engines.docker.places import Place
+from hubfleet.engines.places import Place
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
 from hubfleet.names import short_id

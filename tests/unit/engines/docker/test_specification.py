@@ -12,8 +12,8 @@ import pytest
 from hubfleet.config import Mount, default_config
 from hubfleet.config.effective import Effective, effective
 from hubfleet.engines.docker import specification
-from hubfleet.engines.docker.places import Place, place_of, real_path
 from hubfleet.engines.docker.specification import Server, Settings, container_name
+from hubfleet.engines.places import Place, place_of, real_path
 from hubfleet.launcher.base import Request, StartFailed
 from hubfleet.units import Bytes, Cores
 

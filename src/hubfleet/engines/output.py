@@ -10,9 +10,10 @@ import calendar
 import contextlib
 import os
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from hubfleet.engines.docker.api import Api, EngineAway, Refused
+from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.logfiles import open_log, rotate
 
 AGAIN_S = 1.0
@@ -22,10 +23,16 @@ _BURST_BYTES, _BURST_PAUSE_S = 1 << 18, 0.25
 
 
 class Outputs:
-    """Follows each server's container into its log."""
+    """Follows each server's container into its log.
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    ``follow``: what a container prints from a time on, see ``Api.follow``. ``ended``: whether it prints nothing more.
+    """
+
+    def __init__(
+        self, follow: Callable[[str, str], AsyncIterator[str]], ended: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        self._said = follow
+        self._ended = ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def follow(self, container: str, log: Path, fresh: bool) -> None:
@@ -34,11 +41,15 @@ class Outputs:
             since = 0 if fresh or not log.exists() else log.stat().st_mtime_ns
             self._tasks[container] = asyncio.create_task(self._follow(container, log, since))
 
-    async def finish(self, container: str) -> None:
-        """Wait for the rest of what a container that has ended has printed."""
+    def follows(self, container: str) -> bool:
+        return container in self._tasks
+
+    async def finish(self, container: str, wait: bool = True) -> None:
+        """Follow it no more; first wait for the rest of what a container that has ended has printed."""
         task = self._tasks.pop(container, None)
         if task is not None:
-            await asyncio.wait([task], timeout=REST_LIMIT_S)
+            if wait:
+                await asyncio.wait([task], timeout=REST_LIMIT_S)
             task.cancel()
 
     async def close(self) -> None:
@@ -53,8 +64,7 @@ class Outputs:
         while True:
             try:
                 since = await self._copy(container, log, since)
-                found = await self._api.inspect(container)
-                if found is None or not found["State"]["Running"]:
+                if await self._ended(container):
                     await self._copy(container, log, since)  # what came between the two
                     return
             except (EngineAway, OSError):
@@ -67,11 +77,11 @@ class Outputs:
         """Append to the log what was printed at ``since`` (ns since 1970) or later; returns where to go on."""
         burst = 0
         with contextlib.suppress(EngineAway):
-            async for piece in self._api.follow(container, f"{since // 10**9}.{since % 10**9:09d}"):
+            async for piece in self._said(container, f"{since // 10**9}.{since % 10**9:09d}"):
                 stamp, _, text = piece.partition(" ")
                 since = (_nanoseconds(stamp) or since) + 1
                 burst += len(text)
-                _append(log, text)
+                append(log, text)
                 if burst > _BURST_BYTES:
                     burst = 0
                     rotate(log)
@@ -79,7 +89,8 @@ class Outputs:
         return since
 
 
-def _append(log: Path, text: str) -> None:
+def append(log: Path, text: str) -> None:
+    """Write to a server's log. Raises OSError."""
     output = open_log(log)
     try:
         os.write(output, text.encode(errors="replace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
@@ -33,7 +33,7 @@ class Refused(RuntimeError):
         self.status = status
 
 
-class _Gone(Refused):
+class Gone(Refused):
     """There is no such container, image, or file in one."""
 
 
@@ -45,14 +45,15 @@ class Api:
         self._docker: Docker | None = None
 
     @property
-    def _engine(self) -> Docker:
+    def engine(self) -> Docker:
+        """The library's client."""
         if self._docker is None:  # not before there is a loop
             # Each running server takes connections of its own, to hear of its end and of what it prints.
             self._docker = Docker("http://localhost", connector=aiohttp.UnixConnector(self._socket, limit=0))
         return self._docker
 
     def _container(self, name: str) -> DockerContainer:
-        return self._engine.containers.container(name)
+        return self.engine.containers.container(name)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -65,22 +66,22 @@ class Api:
     async def image(self, tag: str) -> str | None:
         """The id of an image; None when it is not there."""
         try:
-            return str((await _answer(self._engine.images.inspect(tag), QUESTION_LIMIT_S))["Id"])
-        except _Gone:
+            return str((await answer(self.engine.images.inspect(tag), QUESTION_LIMIT_S))["Id"])
+        except Gone:
             return None
 
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
         """Make a container, without starting it; returns its id."""
-        return str((await _answer(self._engine.containers.create(dict(config), name=name), WORK_LIMIT_S)).id)
+        return str((await answer(self.engine.containers.create(dict(config), name=name), WORK_LIMIT_S)).id)
 
     async def start(self, name: str) -> None:
-        await _answer(self._container(name).start(), WORK_LIMIT_S)
+        await answer(self._container(name).start(), WORK_LIMIT_S)
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
         """All the engine knows of a container; None when there is none."""
         try:
-            return await _answer(self._container(name).show(), QUESTION_LIMIT_S)
-        except _Gone:
+            return await answer(self._container(name).show(), QUESTION_LIMIT_S)
+        except Gone:
             return None
 
     async def wait(self, name: str) -> None:
@@ -88,19 +89,24 @@ class Api:
         await self._wait(name, "not-running")
 
     async def _wait(self, name: str, condition: str) -> None:
-        with contextlib.suppress(_Gone):
-            await _answer(self._container(name).wait(condition=condition), None)
+        with contextlib.suppress(Gone):
+            await answer(self._container(name).wait(condition=condition), None)
+
+    async def ended(self, name: str) -> bool:
+        """Whether the container does not run (any more)."""
+        found = await self.inspect(name)
+        return found is None or not found["State"]["Running"]
 
     async def stop(self, name: str, grace: float) -> None:
         """SIGTERM, and after ``grace`` seconds SIGKILL. Stopping what is gone is success."""
-        with contextlib.suppress(_Gone):
-            await _answer(self._container(name).stop(t=round(grace)), grace + WORK_LIMIT_S)
+        with contextlib.suppress(Gone):
+            await answer(self._container(name).stop(t=round(grace)), grace + WORK_LIMIT_S)
 
     async def remove(self, name: str) -> None:
         """Remove a container, killed first if it runs. Removing what is gone is success."""
         try:
-            await _answer(self._container(name).delete(force=True, v=True), WORK_LIMIT_S)
-        except _Gone:
+            await answer(self._container(name).delete(force=True, v=True), WORK_LIMIT_S)
+        except Gone:
             return
         except Refused as refusal:
             if refusal.status != _CONFLICT:
@@ -110,13 +116,13 @@ class Api:
     async def leftovers(self, *labels: str) -> list[str]:
         """Ids of the containers with these labels that were made and never started."""
         filters = json.dumps({"label": labels, "status": ["created"]})
-        found = await _answer(self._engine.containers.list(all=True, filters=filters), QUESTION_LIMIT_S)
+        found = await answer(self.engine.containers.list(all=True, filters=filters), QUESTION_LIMIT_S)
         return [container.id for container in found]
 
     async def file(self, name: str, path: str) -> str:
         """The text of a file in a container; "" when there is none."""
-        with contextlib.suppress(_Gone):
-            archive = await _answer(self._container(name).get_archive(path), WORK_LIMIT_S)
+        with contextlib.suppress(Gone):
+            archive = await answer(self._container(name).get_archive(path), WORK_LIMIT_S)
             with archive:
                 members = [member for member in archive.getmembers() if member.isfile()]
                 content = archive.extractfile(members[0]) if members else None
@@ -125,9 +131,9 @@ class Api:
 
     async def said(self, name: str, lines: int) -> str:
         """The last lines that a container has printed; "" when it is gone."""
-        with contextlib.suppress(_Gone):
+        with contextlib.suppress(Gone):
             log = self._container(name).log(stdout=True, stderr=True, tail=lines)
-            return "".join(await _answer(log, QUESTION_LIMIT_S))
+            return "".join(await answer(log, QUESTION_LIMIT_S))
         return ""
 
     async def follow(self, name: str, since: str) -> AsyncIterator[str]:
@@ -135,26 +141,37 @@ class Api:
 
         ``since``: seconds since 1970, to the nanosecond. Ends with the container, and when the engine goes away.
         """
-        with _translated():
+        with translated():
             log = self._container(name).log
             async for piece in log(stdout=True, stderr=True, follow=True, since=since, timestamps=True):
                 yield piece
 
+    async def files(self, image: str, paths: Sequence[str], name: str, labels: Mapping[str, str]) -> dict[str, str]:
+        """Texts of an image's files, "" for one that it does not have. An image gives away no single file: they come
+        from a container of this name that is never started."""
+        body = {"Image": image, "Entrypoint": ["/none"], "Labels": dict(labels), "NetworkDisabled": True}
+        await self.create(name, body)
+        try:
+            return {path: await self.file(name, path) for path in paths}
+        finally:
+            await asyncio.shield(self.remove(name))
 
-async def _answer(asked: Awaitable[Answer], limit: float | None) -> Answer:
-    with _translated():
+
+async def answer(asked: Awaitable[Answer], limit: float | None) -> Answer:
+    """What the engine answers within so many seconds. Raises EngineAway, Refused and Gone."""
+    with translated():
         return await asyncio.wait_for(asked, limit)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """The library's many errors as one of ours."""
+def translated() -> Iterator[None]:
+    """The library's many errors as ours: EngineAway, Refused and Gone."""
     try:
         yield
     except DockerError as error:
         if error.status == _NO_CONNECTION:
             raise EngineAway("the Docker engine is down") from error
-        kind = _Gone if error.status == _NOT_FOUND else Refused
+        kind = Gone if error.status == _NOT_FOUND else Refused
         raise kind(error.status, error.message) from error
     except asyncio.TimeoutError as error:
         raise EngineAway("the Docker engine does not answer") from error
