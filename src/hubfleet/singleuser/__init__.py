@@ -8,6 +8,7 @@ under the name `hubfleet_singleuser`.
 from __future__ import annotations
 
 import os
+import socket
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,20 @@ def _tell_when_up(server: Any) -> None:
         return
 
     def tell() -> None:
-        if not os.path.exists(server.sock):  # loading an extension may turn the loop before the server listens
+        if not _listens(server):  # loading an extension may turn the loop before the server listens
             server.io_loop.call_later(BIND_S, tell)
             return
         os.write(int(descriptor), b"+")
         os.close(int(descriptor))
 
     server.io_loop.call_later(0, tell)
+
+
+def _listens(server: Any) -> bool:
+    if server.sock:
+        return os.path.exists(server.sock)
+    try:
+        socket.create_connection((server.ip, server.port), timeout=BIND_S).close()  # this loop accepts it later
+    except OSError:
+        return False
+    return True

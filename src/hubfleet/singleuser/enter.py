@@ -1,22 +1,45 @@
-"""The first program of a server in a container: asks the launcher what to become, and becomes it.
+"""The first program of a server in a container: learns from the launcher what to become, and becomes it.
 
-``python -I -m hubfleet_singleuser.enter SOCKET``. What comes over the socket (the hub's tokens are in it) is on no
-command line, in no description of the container and on no disk. Standard library only. The other side is
-``engines/docker/door.py``.
+``python -I -m hubfleet_singleuser.enter PATH``. What it learns (the hub's tokens are in it) is on no command line, in
+no description of the container and on no disk. Standard library only.
+
+On one machine PATH is a socket, at which the launcher tells it; the other side is ``engines/docker/door.py``. On many
+it is a file in memory, which the swarm has brought; at the launcher's port is only said that the server is there, and
+later that it is up. The other side is ``engines/swarm/doors.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
+import resource
+import select
 import socket
+import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
+
+ATTEMPT_S = 0.3
+"""How long one attempt to connect takes: a machine may learn of the way to another one only now."""
+AGAIN_S = 0.05
+SILENCE_S = 0.25
+"""How long nothing may come back from where the rules let nobody through."""
+_ATTEMPTS = 3  # at once: one packet may be lost
+_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 
 
 def enter(path: str) -> NoReturn:
     """Become the program that the launcher names. Raises OSError or ValueError when that does not go."""
+    if stat.S_ISSOCK(os.stat(path).st_mode):
+        _enter_by_socket(path)
+    _enter_by_file(path)
+
+
+def _enter_by_socket(path: str) -> NoReturn:
     door = socket.socket(socket.AF_UNIX)
     door.connect(path)
     with door.makefile("rw", encoding="utf-8") as lines:
@@ -24,6 +47,76 @@ def enter(path: str) -> NoReturn:
         lines.write(json.dumps(seen) + "\n")
         lines.flush()
         wanted: dict[str, Any] = json.loads(lines.readline())
+    _become(wanted, door)
+
+
+def _enter_by_file(path: str) -> NoReturn:
+    wanted: dict[str, Any] = json.loads(Path(path).read_text())
+    _gain_nothing()
+    os.mkdir(wanted["private"], 0o700)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted["files"] if most == resource.RLIM_INFINITY else min(wanted["files"], most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
+    end = time.monotonic() + wanted["limit"]
+    door = _connected(tuple(wanted["door"]), end)
+    if wanted["probe"]:
+        _await_rules(tuple(wanted["probe"]), end)
+    with door.makefile("rw", encoding="utf-8") as lines:
+        seen = {place: os.stat(place).st_ino for place in wanted["look"]}
+        lines.write(json.dumps({"key": wanted["key"], "seen": seen}) + "\n")
+        lines.flush()
+        if not lines.readline():
+            raise OSError("nobody waits for this server (any more)")
+    port, prefix = wanted["listen"]
+    # At this address only: no other network of this container leads to the server.
+    wanted["environment"]["JUPYTERHUB_SERVICE_URL"] = f"http://{door.getsockname()[0]}:{port}{prefix}"
+    _become(wanted, door)
+
+
+def _gain_nothing() -> None:
+    """Let no program gain privileges: a service of the swarm has no option for it, and it cannot be taken back."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "privileges could not be given up")
+
+
+def _connected(door: tuple[str, int], end: float) -> socket.socket:
+    while True:
+        try:
+            found = socket.create_connection(door, timeout=ATTEMPT_S)
+        except OSError as error:
+            if time.monotonic() > end:
+                place = f"{door[0]}, TCP port {door[1]}"
+                raise OSError(
+                    f"the hub's machine cannot be reached in the fleet's network ({place}: {error})"
+                ) from error
+            time.sleep(AGAIN_S)
+            continue
+        found.settimeout(None)
+        return found
+
+
+def _await_rules(probe: tuple[str, int], end: float) -> None:
+    """Return when the rules that keep servers apart are in force on this machine.
+
+    The door has answered, so that there is a way to this address; what does not come back then has been dropped.
+    """
+    while _answered(probe):
+        if time.monotonic() > end:
+            raise OSError("the rules that keep servers apart are not in force on this machine")
+        time.sleep(AGAIN_S)
+
+
+def _answered(probe: tuple[str, int]) -> bool:
+    """Whether anything comes back from there: a connection, or that there is none."""
+    with contextlib.ExitStack() as made:
+        attempts = [made.enter_context(socket.socket()) for _ in range(_ATTEMPTS)]
+        for attempt in attempts:
+            attempt.setblocking(False)
+            attempt.connect_ex(probe)
+        return bool(select.select([], attempts, [], SILENCE_S)[1])
+
+
+def _become(wanted: dict[str, Any], door: socket.socket) -> NoReturn:
     # Over the image's own variables; its PATH stays, behind the environment's.
     environment = {**os.environ, **wanted["environment"]}
     environment["PATH"] = os.pathsep.join([os.path.dirname(wanted["argv"][0]), os.environ.get("PATH", os.defpath)])
