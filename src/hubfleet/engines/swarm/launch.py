@@ -1,0 +1,377 @@
+"""Users' servers as services of a swarm: one task each, which ends once and is never started again by the swarm.
+
+What a server is to be is in a secret that the swarm brings to its machine. It says at the `doors` that it is there and
+up, and is reached at its task's own address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from hubfleet.config.effective import Effective
+from hubfleet.engines.dockerapi import EngineAway, Refused
+from hubfleet.engines.output import Outputs, append
+from hubfleet.engines.swarm import specification
+from hubfleet.engines.swarm.api import NameTaken, SwarmApi
+from hubfleet.engines.swarm.board import AGAIN_S, FAST_S, Board
+from hubfleet.engines.swarm.doors import Doors, Visit, accepts, listening, tcp
+from hubfleet.engines.swarm.kept import Kept
+from hubfleet.engines.swarm.prepare import prepared
+from hubfleet.engines.swarm.specification import Server, Settings, service_name
+from hubfleet.engines.swarm.tasks import Coming, State, fewest_cores, has_secret, is_over, state_of
+from hubfleet.engines.uids import NoIdLeft
+from hubfleet.launcher.base import (
+    Progress,
+    Record,
+    Request,
+    Running,
+    Spawned,
+    StartFailed,
+    Status,
+    Stopped,
+    Unknown,
+)
+from hubfleet.logfiles import open_log
+
+logger = logging.getLogger("hubfleet.launcher")
+
+START_LIMIT_S = 300.0
+PATIENCE_S = 30.0
+"""How long a stop waits for a manager that is away, or for a machine; less than the hub waits for the launcher."""
+_SWEEP_LIMIT_S = 5.0
+_LOOK_EVERY_S = 1.0
+_LAST_LINES = 20
+
+
+class SwarmLaunch:
+    """Implements ``launcher.base.Launch`` for engine ``swarm``. ``made``: makes sockets in the fleet's network."""
+
+    def __init__(self, settings: Settings, made: Callable[[], socket.socket] = tcp) -> None:
+        self._settings = settings
+        self._layout = settings.layout
+        self._api = SwarmApi(settings.engine_socket)
+        self._board = Board(self._api, self._layout.hub)
+        self._made = made
+        self._doors = Doors(lambda: listening(settings.door.address, settings.door.port, made()))
+        self._kept = Kept(self._api, self._layout.hub)
+        self._outputs = Outputs(self._api.follow, self._ended)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._homes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._stopping = 0
+
+    async def open(self) -> None:
+        """See ``Launch.open``. Removes what a launcher that was killed has given the swarm to keep for no service."""
+        await self._doors.open()
+        self._board.open()
+        try:
+            await asyncio.wait_for(self._kept.sweep(), _SWEEP_LIMIT_S)
+        except (EngineAway, Refused, asyncio.TimeoutError) as problem:
+            logger.warning("the swarm was not looked through for leftovers: %s", problem)
+
+    async def close(self) -> None:
+        """See ``Launch.close``."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._doors.close()
+        await self._board.close()
+        await self._outputs.close()
+        await self._api.close()
+
+    # -- start -------------------------------------------------------------------------------------------------------
+
+    async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
+        """See ``Launch.start``. Everything made for a server that does not come up is removed, its home excepted."""
+        try:
+            return await self._start(request, effective, progress, spawned)
+        except EngineAway as error:
+            raise StartFailed(f"{error}. Please try again in a minute") from error
+        except Refused as error:
+            raise StartFailed(f"the swarm refuses it: {error}") from error
+        except (OSError, NoIdLeft) as error:
+            raise StartFailed(f"the server could not be started: {error}") from error
+
+    async def _start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
+        progress("Preparing the home directory")
+        async with self._homes[request.user]:  # the storage may hang, and with it nothing else
+            server = await asyncio.to_thread(prepared, self._settings, request, effective)
+        record = self._record(request, effective)
+        _begin_log(Path(record.log))
+        visit = self._doors.expect(server.seen)
+        try:
+            _told(spawned, record)
+            progress("Making the service")
+            made = await self._make(record, server, request, effective, visit)
+            record = _with(record, service=made)
+            record = await self._until_up(record, visit, progress)
+        except BaseException as error:
+            if isinstance(error, StartFailed):
+                _say(record, str(error))
+            await asyncio.shield(self._undo(record))
+            raise
+        finally:
+            self._doors.forget(visit)
+        progress("The server is up")
+        return record
+
+    def _record(self, request: Request, effective: Effective) -> Record:
+        """As it is before anything is made: by these names it is found again, whatever comes in between."""
+        log = self._layout.logs / "servers" / f"{request.id}.log"
+        name = service_name(self._layout.hub, request.id)
+        secret = f"{name}-{uuid.uuid4().hex[:12]}"
+        handle = {"name": name, "secret": secret, "limited": effective.memory_limit is not None}
+        return Record(request.id, request.user, request.server, request.profile, "", time.time(), str(log), handle)
+
+    async def _make(self, record: Record, server: Server, request: Request, effective: Effective, visit: Visit) -> str:
+        told = specification.program(self._settings, server, request, effective, visit.key, START_LIMIT_S)
+        secret, configs, _ = await asyncio.gather(
+            self._kept.secret(record.handle["secret"], server.id, told),
+            self._kept.identity(self._settings.image, server.name, server.uid),
+            self._await_earlier(_name(record)),
+        )
+        cores = fewest_cores(await self._board.nodes(), self._settings.placement)
+        body = specification.service(self._settings, server, effective, secret, configs, cores)
+        try:
+            return await self._api.make_service(body)
+        except NameTaken:  # one that a killed launcher has left
+            await self._api.remove_service(_name(record))
+            await self._await_earlier(_name(record))
+        except Refused as refusal:
+            if "config" not in str(refusal):
+                raise
+            self._kept.forget_known()  # somebody has removed them
+            configs = await self._kept.identity(self._settings.image, server.name, server.uid)
+            body = specification.service(self._settings, server, effective, secret, configs, cores)
+        return await self._api.make_service(body)
+
+    async def _await_earlier(self, name: str) -> None:
+        """Return when nothing runs any more of servers that had this name: nobody may have two. Raises StartFailed."""
+        try:
+            await asyncio.wait_for(self._until_over(name, lambda task: True), PATIENCE_S)
+        except asyncio.TimeoutError as error:
+            why = self._board.problem or "its machine has not said yet that it has ended"
+            raise StartFailed(f"your earlier server is still there: {why}. Please try again in a minute") from error
+
+    async def _until_up(self, record: Record, visit: Visit, progress: Progress) -> Record:
+        """Return the whole record when the server is up; raise StartFailed as soon as it is clear that it will not."""
+        deadline, waits_since, told = time.monotonic() + START_LIMIT_S, 0.0, ""
+        while time.monotonic() < deadline:
+            looking = asyncio.create_task(self._look(record, visit))
+            try:
+                waiting: set[asyncio.Future[Any]] = {looking, visit.up} if not visit.up.done() else {looking}
+                await asyncio.wait(waiting, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                if looking.done():
+                    record, state = looking.result()
+                    waits_since = self._patience(state, waits_since)
+                    words = state.what if isinstance(state, Coming) else "Waiting for the server"
+                    if words != told:
+                        progress(words)
+                        told = words
+                if visit.up.done():
+                    visit.up.result()
+                if visit.up.done() and record.url:
+                    self._outputs.follow(record.handle["task"], Path(record.log), fresh=True)
+                    return record
+            except EngineAway:
+                await asyncio.sleep(FAST_S)  # what it has begun goes on
+            finally:
+                looking.cancel()
+        raise StartFailed(f"the server did not answer within {START_LIMIT_S:.0f} seconds")
+
+    async def _look(self, record: Record, visit: Visit) -> tuple[Record, State]:
+        """What is known of a server that starts. Raises StartFailed when it has ended, and as `SwarmApi`."""
+        while True:
+            tasks = [one for one in await self._board.tasks(_name(record)) if _is_of(record, one)]
+            if tasks:
+                break
+            if await self._api.service(record.handle["service"]) is None:
+                raise StartFailed("its service was removed by somebody else")
+        record = self._found(record, tasks[-1])
+        state = await self._state(tasks[-1], record)
+        if isinstance(state, Stopped):
+            raise StartFailed(await self._failure_text(record, state))
+        if isinstance(state, Running):
+            self._outputs.follow(record.handle["task"], Path(record.log), fresh=True)
+            # One whose user has switched our extension off never says that it is up.
+            if visit.arrived and not visit.up.done() and await accepts(record.url, self._made(), _LOOK_EVERY_S):
+                visit.up.set_result(None)
+        return record, state
+
+    def _patience(self, state: State, since: float) -> float:
+        """Since when no machine takes it (0: one does). Raises StartFailed when that has been long enough."""
+        if not isinstance(state, Coming) or not state.why_not:
+            return 0.0
+        now = time.monotonic()
+        if self._stopping or not since:
+            return now  # what just ends makes room
+        if now - since < self._settings.room_wait:
+            return since
+        if "insufficient resources" in state.why_not:
+            remedy = "Please try again later, or choose a smaller profile"
+        else:
+            remedy = "An administrator has to look at the machines: hubfleet status"
+        raise StartFailed(f"no machine has room for the server now: {state.why_not}. {remedy}")
+
+    def _found(self, record: Record, task: Mapping[str, Any]) -> Record:
+        url = record.url
+        for attachment in task.get("NetworksAttachments") or ():
+            if attachment["Network"]["Spec"]["Name"] == self._settings.network and attachment.get("Addresses"):
+                url = f"http://{attachment['Addresses'][0].partition('/')[0]}:{self._settings.server_port}"
+        return _with(record, url, task=task["ID"])
+
+    async def _failure_text(self, record: Record, state: Stopped) -> str:
+        if state.code is None:
+            return state.why
+        lines: list[str] = []
+        with contextlib.suppress(EngineAway, Refused):
+            said = await self._api.printed(record.handle["task"], _LAST_LINES)
+            lines = [line for line in said.splitlines() if line.strip()]
+        if not self._outputs.follows(record.handle["task"]):
+            append(Path(record.log), "".join(f"{line}\n" for line in lines))
+        return f"{state.why}. It said last: {lines[-1][:300] if lines else 'nothing'}"
+
+    # -- while it runs -----------------------------------------------------------------------------------------------
+
+    async def poll(self, record: Record) -> Status:
+        """See ``Launch.poll``."""
+        try:
+            task = await self._task(record)
+            if task is None:
+                return Stopped(None, "its service was removed by somebody else, so its exit code is not known")
+            state = await self._state(task, record)
+        except (EngineAway, Refused) as error:
+            return Unknown(str(error))
+        return Unknown("it is still on its way") if isinstance(state, Coming) else state
+
+    async def _task(self, record: Record) -> dict[str, Any] | None:
+        """The very task that became the server; None when it is not known any more."""
+        if "task" in record.handle:
+            return await self._api.task(record.handle["task"])
+        found = await self._api.tasks({"name": [_name(record)]})
+        return found[-1] if found else None
+
+    async def _state(self, task: Mapping[str, Any], record: Record) -> State:
+        return state_of(task, await self._board.node(task.get("NodeID")), bool(record.handle.get("limited")))
+
+    async def _ended(self, identifier: str) -> bool:
+        task = await self._api.task(identifier)
+        return task is None or is_over(task, await self._board.node(task.get("NodeID")))
+
+    def watch(self, record: Record, ended: Callable[[Record], None]) -> None:
+        """See ``Launch.watch``."""
+        task = record.handle.get("task")
+        if task is None:
+            return
+        self._outputs.follow(task, Path(record.log), fresh=False)
+        looking: set[str] = set()
+
+        async def look() -> None:
+            status = await self.poll(record)
+            looking.clear()
+            if isinstance(status, Stopped):
+                self._board.forget(task)
+                _say(record, status.why)
+                ended(record)
+
+        def heard(_: object) -> None:
+            if not looking:
+                looking.add(task)
+                self._keep(look())
+
+        self._board.watch(task, heard)
+
+    # -- stop --------------------------------------------------------------------------------------------------------
+
+    async def stop(self, record: Record, grace: float) -> None:
+        """See ``Launch.stop``; ``grace`` is the service's own, see `specification.GRACE_S`.
+
+        Raises EngineAway when the manager stays away, or a machine that is not known to be lost does not end the
+        server: it may then run on.
+        """
+        self._stopping += 1
+        try:
+            await asyncio.wait_for(self._remove(record), PATIENCE_S)
+        except asyncio.TimeoutError as error:
+            raise EngineAway(self._board.problem or "its machine has not said yet that the server has ended") from error
+        finally:
+            self._stopping -= 1
+
+    async def _remove(self, record: Record) -> None:
+        """Return when nothing of it is there any more, or only on machines that are lost. May take for ever.
+
+        Only of this very server: by the same name there may be another one meanwhile.
+        """
+        while True:
+            try:
+                found = await self._api.service(_name(record))
+                if found and has_secret(found["Spec"]["TaskTemplate"]["ContainerSpec"], record.handle["secret"]):
+                    await self._api.remove_service(found["ID"])
+                await self._until_over(_name(record), lambda task: _is_of(record, task))
+                await self._kept.forget_secret(record.handle["secret"])
+                break
+            except EngineAway:
+                await asyncio.sleep(AGAIN_S)
+        if task := record.handle.get("task"):
+            self._board.forget(task)
+            await self._outputs.finish(task, wait=False)
+
+    async def _until_over(self, name: str, which: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Return when none of these tasks of a service runs any more, but on machines that are lost."""
+        while True:
+            tasks = [task for task in await self._board.tasks(name) if which(task)]
+            if all([is_over(task, await self._board.node(task.get("NodeID"))) for task in tasks]):
+                return
+
+    async def _undo(self, record: Record) -> None:
+        """Remove what was made for a server that has not come up; later, if the manager is away."""
+        removing = self._keep(self._remove(record))
+        await asyncio.wait([removing], timeout=PATIENCE_S)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _name(record: Record) -> str:
+    return str(record.handle["name"])
+
+
+def _is_of(record: Record, task: Mapping[str, Any]) -> bool:
+    return has_secret(task["Spec"]["ContainerSpec"], record.handle["secret"])
+
+
+def _with(record: Record, url: str = "", **handle: Any) -> Record:
+    known = {**record.handle, **handle}
+    same = (record.id, record.user, record.server, record.profile)
+    return Record(*same, url or record.url, record.started, record.log, known)
+
+
+def _told(spawned: Spawned, record: Record) -> None:
+    try:
+        spawned(record)
+    except OSError as error:
+        raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
+
+
+def _begin_log(log: Path) -> None:
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(open_log(log), "w") as output:
+        output.write(f"--- server started {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+
+
+def _say(record: Record, words: str) -> None:
+    """Into the server's log, beside what the server itself has said."""
+    with contextlib.suppress(OSError):
+        append(Path(record.log), f"--- {words}\n")

@@ -1,0 +1,339 @@
+"""What a server's service is to be: the body of the manager's ``create``, from settings, request and options. Pure."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from hubfleet.config.effective import Effective
+from hubfleet.launcher.base import Request
+from hubfleet.layout import Layout
+from hubfleet.names import short_id
+from hubfleet.resources.dockerengine import SOCKET
+
+ARGUMENTS = ("--KernelManager.transport=ipc",)
+"""Every server's. Kernels talk to it over Unix sockets in a private directory: their TCP ports would be open to every
+program in the container."""
+
+HUB_LABEL, SERVER_LABEL = "hubfleet.hub", "hubfleet.server"
+
+PROCESSES = 4096
+"""How many processes and threads a server may have where nobody has said: enough for all, less than harms a machine."""
+
+FILES = 1024
+"""How many files a program of a server may have open unless it asks for more: as a shell has it. How many more is its
+machine's to say."""
+
+GRACE_S = 10.0
+"""After this long a server that was told to end is killed. A service that exists cannot be given another time."""
+
+PROGRAM = "/run/secrets/hubfleet"
+"""Where a server's first program finds what to become: in memory, for its user only."""
+
+SCRATCH = ("/var/tmp", "/run/lock")
+"""Where everybody on a machine may write, beside /tmp: each server gets its own, in memory."""
+RUN_USER = "/run/user"
+
+SCRATCH_SHARE = 0.25  # of the memory of the hub's machine, for servers without a limit
+
+ROOM_WAIT_S = 5.0
+"""How long a start waits for a machine with room, unless servers are just being stopped."""
+
+_LOG_SIZE = "5m"  # of the engine's own copy; the launcher keeps the log
+
+HomesKind = Literal["mounted", "nfs", "none"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something listens in the fleet's network."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Address:
+        return cls(data["address"], data["port"])
+
+
+@dataclass(frozen=True)
+class HomesPlace:
+    """Where homes are. ``mounted``: at ``path`` on every machine. ``nfs``: at ``path`` of the machine ``server``, which
+    each machine mounts by itself with ``options``. ``none``: in the server's memory, and gone with it."""
+
+    kind: HomesKind
+    path: str
+    server: str
+    options: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> HomesPlace:
+        """Raises ValueError for a kind that is none of them."""
+        if data["kind"] not in get_args(HomesKind):
+            raise ValueError(f"homes cannot be {data['kind']!r}")
+        kind = cast(HomesKind, data["kind"])
+        return cls(kind, data.get("path") or "", data.get("server") or "", data.get("options") or "")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The engine's part of ``launcher.json``.
+
+    ``image``: of users' servers, with their Python environment at ``python``; every machine can pull it, or has it.
+    ``network``: the fleet's, in which servers listen at ``server_port``. ``way_out``: the network of each machine by
+    which servers reach the internet, "" if they do not. ``door``: where the launcher listens for them. ``probe``: where
+    a server must not get an answer once the rules that keep servers apart are in force; None where there are none.
+    ``placement``: what a machine must be to run servers, in the engine's words. ``hub_gid``, ``variables``,
+    ``host_root``, ``engine_socket``: as engine ``docker`` has them. ``room_wait``: see `ROOM_WAIT_S`, in seconds.
+    """
+
+    layout: Layout
+    image: str
+    python: str
+    network: str
+    way_out: str
+    door: Address
+    probe: Address | None
+    server_port: int
+    homes: HomesPlace
+    placement: tuple[str, ...]
+    skeleton: Path | None
+    hub_gid: int
+    variables: Mapping[str, str]
+    host_root: str
+    engine_socket: str
+    room_wait: float
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        # In a container the host's accounts have no names.
+        group = data["hub_gid"] if data.get("hub_gid") is not None else pwd.getpwnam(data["hub_account"]).pw_gid
+        return cls(
+            Layout(data["hub"], Path(data["base"]), data["privileged"]),
+            image=data["image"],
+            python=data["python"],
+            network=data["network"],
+            way_out=data.get("way_out", ""),
+            door=Address.from_json(data["door"]),
+            probe=Address.from_json(data["probe"]) if data.get("probe") else None,
+            server_port=data.get("server_port", 8888),
+            homes=HomesPlace.from_json(data["homes"]),
+            placement=tuple(data.get("placement", ())),
+            skeleton=Path(data["skeleton"]) if data.get("skeleton") else None,
+            hub_gid=group,
+            variables=data["variables"],
+            host_root=data.get("host_root", ""),
+            engine_socket=data.get("engine_socket", SOCKET),
+            room_wait=data.get("room_wait", ROOM_WAIT_S),
+        )
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A directory that every machine has, and where it is inside."""
+
+    source: str
+    target: str
+    writable: bool
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server as it is to be: its id, its user's system name and user id.
+
+    ``binds``: the home, where it is a directory of every machine, and the mounts. ``seen``: by its place inside, the
+    inode of what must be found there; of what is shared by all machines.
+    """
+
+    id: str
+    name: str
+    uid: int
+    binds: Sequence[Bind]
+    seen: Mapping[str, int]
+
+    @property
+    def home(self) -> str:
+        """Where the home is inside."""
+        return f"/home/{self.name}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the swarm keeps for a service: id and name, and the file that it is inside."""
+
+    id: str
+    name: str
+    file: str
+
+
+def service_name(hub: str, server: str) -> str:
+    """The name of a server's service; nobody else's, whatever hubs and people are called."""
+    return f"hubfleet-{hub}-user-{short_id(server)}"
+
+
+def program(
+    settings: Settings, server: Server, request: Request, effective: Effective, key: str, limit: float
+) -> dict[str, Any]:
+    """What a server's first program is told, see ``singleuser/enter.py``. Holds the hub's secrets.
+
+    ``key``: what it says at the door. ``limit``: how many seconds it has to get there.
+    """
+    private = f"{RUN_USER}/{server.uid}"
+    environment = {
+        "LANG": "C.UTF-8",
+        **settings.variables,
+        **effective.environment,
+        "HOME": server.home,
+        "USER": server.name,
+        "LOGNAME": server.name,
+        "XDG_RUNTIME_DIR": private,
+        "JUPYTER_RUNTIME_DIR": f"{private}/jupyter",
+        **request.environment,
+        "JUPYTERHUB_DEFAULT_URL": effective.default_url,
+        "JUPYTERHUB_ROOT_DIR": server.home,
+    }
+    return {
+        "key": key,
+        "door": [settings.door.address, settings.door.port],
+        "probe": [settings.probe.address, settings.probe.port] if settings.probe else None,
+        "limit": limit,
+        "look": list(server.seen),
+        "private": private,
+        "files": FILES,
+        # It finds out its own address, see there.
+        "listen": [settings.server_port, request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")],
+        "argv": [f"{settings.python}/bin/jupyterhub-singleuser", *ARGUMENTS],
+        "environment": environment,
+    }
+
+
+def service(
+    settings: Settings,
+    server: Server,
+    effective: Effective,
+    secret: Held,
+    configs: Sequence[Held],
+    cores: float | None = None,
+) -> dict[str, Any]:
+    """The body of the request that makes the service. Holds no secret: whoever may ask the engine can read it.
+
+    ``cores``: the fewest that a machine has, where that is known.
+    """
+    hub = settings.layout.hub
+    labels = {HUB_LABEL: hub, SERVER_LABEL: server.id}
+    networks = [name for name in (settings.network, settings.way_out) if name]
+    return {
+        "Name": service_name(hub, server.id),
+        "Labels": labels,
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": settings.image,
+                "Hostname": hub,
+                "User": f"{server.uid}:{server.uid}",
+                "Dir": server.home,
+                # In place of what the image would run: its entrypoint expects to be root, or has the image's own user.
+                "Command": [f"{settings.python}/bin/python", "-I", "-m", "hubfleet_singleuser.enter", PROGRAM],
+                "Labels": labels,
+                "StopSignal": "SIGTERM",
+                "StopGracePeriod": int(GRACE_S * 1e9),
+                "Healthcheck": {"Test": ["NONE"]},
+                "Init": True,
+                # An image may have directories that all can write to; filled up, they would fill the machine's disk.
+                "ReadOnly": True,
+                "CapabilityDrop": ["ALL"],
+                "Mounts": _mounts(settings, server, _room(effective)),
+                "Secrets": [{"SecretID": secret.id, "SecretName": secret.name, "File": _file(secret, server, 0o400)}],
+                "Configs": [
+                    {"ConfigID": one.id, "ConfigName": one.name, "File": _file(one, server, 0o444)} for one in configs
+                ],
+            },
+            "Resources": _resources(effective, cores),
+            # What has ended, has ended: another one would not be the one that its user had.
+            "RestartPolicy": {"Condition": "none"},
+            "Placement": {"Constraints": list(settings.placement)},
+            "Networks": [{"Target": name} for name in networks],
+            "LogDriver": {"Name": "json-file", "Options": {"max-size": _LOG_SIZE, "max-file": "1"}},
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        # A task is reached at its own address.
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def _file(held: Held, server: Server, mode: int) -> dict[str, Any]:
+    return {"Name": held.file, "UID": str(server.uid), "GID": str(server.uid), "Mode": mode}
+
+
+def _resources(effective: Effective, cores: float | None) -> dict[str, Any]:
+    limits: dict[str, Any] = {"Pids": effective.processes or PROCESSES}
+    reserved: dict[str, Any] = {}
+    if effective.memory_limit is not None:
+        limits["MemoryBytes"] = int(effective.memory_limit)
+    if effective.memory_guarantee is not None:
+        reserved["MemoryBytes"] = int(effective.memory_guarantee)
+    if effective.cpu_limit is not None:
+        limits["NanoCPUs"] = _nano(min(effective.cpu_limit, cores or effective.cpu_limit))
+    if effective.cpu_guarantee is not None:
+        reserved["NanoCPUs"] = _nano(effective.cpu_guarantee)
+    return {"Limits": limits, "Reservations": reserved}
+
+
+def _nano(cores: float) -> int:
+    return int(max(0.01, cores) * 1_000_000_000)
+
+
+def _room(effective: Effective) -> int:
+    """Bytes of each scratch directory. What is in there counts as the server's memory."""
+    if effective.memory_limit is not None:
+        return int(effective.memory_limit)
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SCRATCH_SHARE)
+
+
+def _mounts(settings: Settings, server: Server, room: int) -> list[dict[str, Any]]:
+    open_to_all = {"SizeBytes": room, "Mode": 0o1777}
+    return [
+        *_home(settings, server, room),
+        *(_bind(one) for one in server.binds),
+        # By way of a volume, since programs that are built run there, which they cannot in a plain one.
+        _memory("/tmp", f"size={room},mode=1777,nosuid,nodev"),
+        *(
+            {"Type": "tmpfs", "Target": target, "TmpfsOptions": open_to_all}
+            for target in (*SCRATCH, "/dev/shm", RUN_USER)
+        ),
+    ]
+
+
+def _home(settings: Settings, server: Server, room: int) -> list[dict[str, Any]]:
+    homes = settings.homes
+    if homes.kind == "nfs":
+        words = ",".join(word for word in (f"addr={homes.server}", "rw", homes.options) if word)
+        return [_volume(server.home, {"type": "nfs", "o": words, "device": f":{homes.path}/{server.name}"})]
+    if homes.kind == "none":
+        owner = f"uid={server.uid},gid={server.uid}"
+        return [_memory(server.home, f"size={room},mode=700,{owner},nosuid,nodev")]
+    return []  # one of the binds
+
+
+def _memory(target: str, options: str) -> dict[str, Any]:
+    return _volume(target, {"type": "tmpfs", "device": "tmpfs", "o": options})
+
+
+def _volume(target: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Without a name: it ends with its container, and so has the options of today."""
+    driver = {"Name": "local", "Options": dict(options)}
+    return {"Type": "volume", "Target": target, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+
+
+def _bind(bind: Bind) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": bind.source,
+        "Target": bind.target,
+        "ReadOnly": not bind.writable,
+        # What is mounted inside on one machine need not be on another, and would stay writable.
+        "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
+    }
