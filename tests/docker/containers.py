@@ -210,7 +210,7 @@ class Guest:
                 kernel = (await answer.json())["id"]
             try:
                 async with session.ws_connect(self.url(f"api/kernels/{kernel}/channels")) as channels:
-                    return await asyncio.wait_for(_execute(channels, code), limit)
+                    return await asyncio.wait_for(execute(channels, code), limit)
             finally:
                 async with session.delete(self.url(f"api/kernels/{kernel}")):
                     pass
@@ -223,7 +223,8 @@ class Guest:
         return done.stdout + done.stderr
 
 
-async def _execute(channels: aiohttp.ClientWebSocketResponse, code: str) -> str:
+async def execute(channels: aiohttp.ClientWebSocketResponse, code: str) -> str:
+    """What code prints in the kernel at the other end."""
     header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": uuid.uuid4().hex, "version": "5.3"}
     content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
     common = {"parent_header": {}, "metadata": {}, "channel": "shell", "buffers": []}

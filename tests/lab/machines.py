@@ -182,12 +182,17 @@ class Lab:
         given = [*words, "GlobalKnownHostsFile=/dev/null", "LogLevel=ERROR"]
         return ["-F", "none", "-i", f"{self.place}/{key}", *(word for one in given for word in ("-o", one))]
 
-    def start(self, name: str = "hub1", docker_installed: bool = False) -> Machine:
-        """A new machine; it is up when this returns. With Docker installed, its engine is off: see `start_docker`."""
+    def start(self, name: str = "hub1", docker_installed: bool = False, shared: Path | None = None) -> Machine:
+        """A new machine; it is up when this returns. With Docker installed, its engine is off: see `start_docker`.
+
+        ``shared``: a directory of this machine that it has at the same place, as machines have of one file server.
+        """
         image = make_image(self.engine, "docker" if docker_installed else "bare")
         machine = Machine(self, name, f"{self._prefix}.{_FIRST_ADDRESS + len(self.machines)}")
         label, place = f"{LABEL}={self.owner}", ["--network", self.network, "--ip", machine.address]
         options = ["--name", machine.container, "--hostname", name, "--label", label, *place, *_resolver(), *_OPTIONS]
+        if shared is not None:
+            options += ["--volume", f"{shared}:{shared}"]
         self.engine.docker("create", *options, image)
         self.machines.append(machine)
         self._furnish(machine)

@@ -1,0 +1,331 @@
+"""What goes wrong with a swarm is told within seconds and in its own words, and loses or doubles no server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from containers import until
+from fleet import Fleet, Guest, House
+
+import needs
+from hubfleet.config import Mount
+from hubfleet.engines.swarm.launch import SwarmLaunch
+from hubfleet.launcher.base import Record, Running, StartFailed, Stopped, Unknown
+from hubfleet.units import Bytes
+from waiting import soon
+
+pytestmark = needs.machines()
+
+SECONDS = 10.0
+"""What "within seconds" means on a machine that does much else."""
+
+
+async def failure(house: House, launch: SwarmLaunch, user: str = "ada", **changed: object) -> str:
+    """What the user is told of a start that fails, and soon; nothing of it is left, and the log says it too."""
+    begun = time.monotonic()
+    with pytest.raises(StartFailed) as told:
+        await house.start(launch, user, **changed)
+    assert time.monotonic() - begun < SECONDS
+    assert str(told.value) in house.log(user)
+    assert house.services() == house.secrets() == []
+    await until(lambda: house.left() == [])
+    return str(told.value)
+
+
+async def test_a_mount_that_a_machine_does_not_have(house: House, launch: SwarmLaunch) -> None:
+    told = await failure(house, launch, mounts=(Mount("/nowhere", "/data", "ro"),))
+    assert "could not run it: invalid mount config" in told
+    assert "/nowhere" in told
+
+
+async def test_an_image_that_a_machine_does_not_have(house: House) -> None:
+    launch = house.launch(image="sha256:" + "0" * 64)
+    await launch.open()
+    assert "could not run it: No such image: sha256:000" in await failure(house, launch)
+    await launch.close()
+
+
+async def test_no_machine_has_room(house: House, launch: SwarmLaunch) -> None:
+    told = await failure(house, launch, memory_limit=None, memory_guarantee=Bytes(10**15))
+    assert "no suitable node (insufficient resources on 3 nodes)" in told
+    assert "Please try again later, or choose a smaller profile" in told
+
+
+async def test_no_machine_may_have_it(house: House) -> None:
+    launch = house.launch(placement=("node.labels.none==yes",))
+    await launch.open()
+    told = await failure(house, launch)
+    assert "no suitable node (scheduling constraints not satisfied on 3 nodes)" in told
+    assert "hubfleet status" in told
+    await launch.close()
+
+
+async def test_room_that_another_one_leaves_is_waited_for(house: House, launch: SwarmLaunch) -> None:
+    total = sum(node["Description"]["Resources"]["MemoryBytes"] for node in _nodes(house.fleet))
+    most = Bytes(int(total / 3 * 0.6))
+    one, two, three = await asyncio.gather(
+        *(house.start(launch, name, memory_limit=None, memory_guarantee=most) for name in ("ada", "ben", "cyd"))
+    )
+    _, four = await asyncio.gather(
+        launch.stop(one.record, grace=10), house.start(launch, "dan", memory_limit=None, memory_guarantee=most)
+    )
+    assert await four.status() == 200
+    assert {await launch.poll(guest.record) for guest in (two, three, four)} == {Running()}
+
+
+def _nodes(fleet: Fleet) -> list[dict[str, object]]:
+    return list(json.loads(fleet.hub.docker("node", "inspect", *(machine.name for machine in fleet.machines))))
+
+
+async def test_more_memory_than_its_limit_at_the_start(house: House, launch: SwarmLaunch) -> None:
+    told = await failure(house, launch, memory_limit=Bytes(24 << 20))
+    assert "signal SIGKILL, as the system does when a server goes over its memory limit" in told
+
+
+async def test_what_it_said_last_is_told(house: House) -> None:
+    broken = house.layout.state / "broken"
+    broken.mkdir()
+    house.layout.homes.joinpath("ada").mkdir(mode=0o700)
+    launch = house.launch(python="/usr")  # which has no such module
+    await launch.open()
+    house.layout.homes.joinpath("ada").rmdir()
+    told = await failure(house, launch)
+    assert "it exited with code 1. It said last: " in told
+    assert "hubfleet_singleuser" in told
+    assert "hubfleet_singleuser" in house.log("ada").splitlines()[1]
+    await launch.close()
+
+
+async def test_a_home_that_is_not_the_storages(house: House, launch: SwarmLaunch) -> None:
+    """As on a machine where the storage is not mounted: something else is at its place."""
+    machine = house.fleet.machines[1]
+    homes = house.layout.homes
+    guest = await house.start(launch, "ada")
+    await launch.stop(guest.record, grace=10)
+    machine.run(f"mount -t tmpfs none {homes} && mkdir -p {homes}/ada && chown {guest.uid}:{guest.uid} {homes}/ada")
+    try:
+        there = house.launch(placement=(f"node.hostname=={machine.name}",))
+        await launch.close()
+        await there.open()
+        told = await failure(house, there)
+        assert "/home/ada is another directory on its machine than on the hub's: is the storage mounted there?" in told
+        await there.close()
+    finally:
+        machine.run(f"umount {homes}")
+
+
+async def test_a_server_that_ends_is_told_with_its_reason(house: House, launch: SwarmLaunch) -> None:
+    guests = [await house.start(launch, name) for name in ("ada", "ben")]
+    ended: list[Record] = []
+    for guest in guests:
+        launch.watch(guest.record, ended.append)
+    # The first process is one that passes signals on.
+    guests[0].shell("kill -KILL $(pgrep -f jupyterhub-singleuser | grep -v '^1$' | head -1)")
+    guests[1].shell("kill -TERM $(pgrep -f jupyterhub-singleuser | grep -v '^1$' | head -1)")
+    await until(lambda: len(ended) == 2, SECONDS)
+    killed, done = [await launch.poll(guest.record) for guest in guests]
+    assert killed == Stopped(
+        137, "it was ended by signal SIGKILL, as the system does when a server goes over its memory limit"
+    )
+    assert isinstance(done, Stopped)
+    assert f"--- {killed.why}\n" in house.log("ada")
+    assert f"--- {done.why}\n" in house.log("ben")
+
+
+async def test_an_earlier_server_of_nobody_is_replaced(house: House, launch: SwarmLaunch) -> None:
+    """A launcher that was killed between making a service and noting it."""
+    guest = await house.start(launch, "ada")
+    again = await house.start(launch, "ada")
+    assert guest.record.handle["service"] != again.record.handle["service"]
+    assert isinstance(await launch.poll(guest.record), Stopped)
+    assert await again.status() == 200
+    await until(lambda: len(house.containers()) == 1)
+    # What stops the first now leaves the second alone.
+    await launch.stop(guest.record, grace=0)
+    assert await launch.poll(again.record) == Running()
+
+
+async def test_what_was_kept_for_no_service_is_swept_away(house: House, launch: SwarmLaunch) -> None:
+    guest = await house.start(launch, "ada")
+    hub, label = house.fleet.hub, f"hubfleet.hub={house.hub}"
+    hub.docker("secret", "create", "--label", label, f"left-{house.hub}", "-", text="old")
+    hub.docker("config", "create", "--label", label, f"left-{house.hub}", "-", text="old")
+    await launch.close()
+    second = house.launch()
+    await second.open()
+    assert len(house.secrets()) == 1
+    assert len(house._listed("config")) == 2
+    assert await guest.status() == 200
+    await second.close()
+
+
+async def test_a_machine_that_dies_ends_its_servers_and_another_one_has_the_next(
+    house: House, launch: SwarmLaunch
+) -> None:
+    workers = f"node.hostname!={house.fleet.hub.name}"
+    away = replace(house.settings, placement=(*house.settings.placement, workers))
+    launch._settings = away
+    one, two = await asyncio.gather(house.start(launch, "ada"), house.start(launch, "ben"))
+    assert one.machine.name != two.machine.name
+    ended: list[Record] = []
+    for guest in (one, two):
+        launch.watch(guest.record, ended.append)
+    lost = one.machine
+    lost.cut_power()
+    try:
+        while house.fleet.node(lost) == "ready":
+            assert await launch.poll(one.record) == Running(), "the swarm has not given it up"
+            await asyncio.sleep(0.2)
+        known = time.monotonic()
+        await until(lambda: ended, SECONDS)
+        assert time.monotonic() - known < SECONDS
+        assert ended == [one.record]
+        told = await launch.poll(one.record)
+        assert told == Stopped(None, f"{lost.name} is lost (heartbeat failure), and the server with it")
+        assert f"--- {told.why}\n" in house.log("ada")
+        await launch.stop(one.record, grace=0)  # as the launcher does
+        again = await house.start(launch, "ada")
+        assert again.machine.name == two.machine.name
+        assert await again.status() == 200
+        assert await launch.poll(two.record) == Running()
+    finally:
+        lost.start()
+        house.fleet.await_all()
+    # What was on it does not come back beside the new one.
+    await until(lambda: len(house.containers()) == 2, 60)
+    assert await launch.poll(again.record) == Running()
+
+
+async def test_a_machine_that_is_away_for_a_moment_keeps_its_servers(house: House, launch: SwarmLaunch) -> None:
+    guest = await _on_a_worker(house, launch)
+    ended: list[Record] = []
+    launch.watch(guest.record, ended.append)
+    kernel_says = await guest.run("print('before')")
+    house.fleet.engine.docker("pause", guest.machine.container)
+    try:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            assert await launch.poll(guest.record) == Running()
+            await asyncio.sleep(0.2)
+    finally:
+        house.fleet.engine.docker("unpause", guest.machine.container)
+    assert kernel_says == "before\n"
+    assert await guest.run("print('after')") == "after\n"
+    assert ended == []
+
+
+async def test_a_machine_that_is_away_for_long_comes_back_without_them(house: House, launch: SwarmLaunch) -> None:
+    guest = await _on_a_worker(house, launch)
+    ended: list[Record] = []
+    launch.watch(guest.record, ended.append)
+    machine, container = guest.machine, guest.container
+    house.fleet.engine.docker("pause", machine.container)
+    try:
+        await until(lambda: ended, 60)
+        assert isinstance(await launch.poll(guest.record), Stopped)
+    finally:
+        house.fleet.engine.docker("unpause", machine.container)
+    house.fleet.await_all()
+    soon(lambda: container[:12] not in machine.docker("ps", "--quiet"), 60)
+    assert isinstance(await launch.poll(guest.record), Stopped)
+
+
+async def test_stopping_waits_for_a_machine_that_does_not_answer(house: House, launch: SwarmLaunch) -> None:
+    guest = await _on_a_worker(house, launch)
+    machine = guest.machine
+    house.fleet.engine.docker("pause", machine.container)
+    try:
+        stopping = asyncio.create_task(launch.stop(guest.record, grace=10))
+        starting = asyncio.create_task(house.start(launch, "ada"))
+        while house.fleet.node(machine) == "ready":
+            assert not stopping.done()
+            assert not starting.done()
+            await asyncio.sleep(0.2)
+        await stopping
+        again = await starting
+        assert again.machine.name != machine.name
+    finally:
+        house.fleet.engine.docker("unpause", machine.container)
+    house.fleet.await_all()
+    await until(lambda: len(house.containers()) == 1, 60)
+
+
+async def _on_a_worker(house: House, launch: SwarmLaunch) -> Guest:
+    workers = f"node.hostname!={house.fleet.hub.name}"
+    launch._settings = replace(launch._settings, placement=(*house.settings.placement, workers))
+    return await house.start(launch, "ada")
+
+
+async def test_a_manager_that_hangs_is_unknown_and_loses_nothing(house: House, launch: SwarmLaunch) -> None:
+    guest = await _on_a_worker(house, launch)
+    ended: list[Record] = []
+    launch.watch(guest.record, ended.append)
+    hub = house.fleet.hub
+    hub.run("pkill -STOP -x dockerd")
+    try:
+        assert isinstance(await launch.poll(guest.record), Unknown)
+        starting = asyncio.create_task(house.start(launch, "ben"))
+        await until(lambda: house.said[-1] == "Making the service")
+    finally:
+        hub.run("pkill -CONT -x dockerd")
+    other = await starting
+    assert await launch.poll(guest.record) == await launch.poll(other.record) == Running()
+    assert len(house.services()) == 2
+    assert ended == []
+
+
+async def test_a_manager_that_is_restarted_loses_no_server_of_another_machine(house: House) -> None:
+    launch = house.launch()
+    await launch.open()
+    guest = await _on_a_worker(house, launch)
+    ended: list[Record] = []
+    launch.watch(guest.record, ended.append)
+    hub = house.fleet.hub
+    hub.kill("dockerd")
+    soon(lambda: hub.docker("info", "--format", "{{.Swarm.LocalNodeState}}", check=False) == "active", 60)
+    house.fleet.await_all()
+    await until(lambda: _polled(launch, guest), 60)
+    # The launcher's own container, which is on that machine, has been started anew too.
+    await launch.close()
+    house.network = house.fleet.network()
+    second = replace(house.settings, engine_socket=house.fleet.socket)
+    house.settings = second
+    after = house.launch()
+    await after.open()
+    assert await after.poll(guest.record) == Running()
+    assert ended == []
+    async with house.hub_answers():
+        other = await house.start(after, "ben")
+        assert await other.status() == 200
+        assert await guest.status() == 200
+    await after.stop(guest.record, grace=10)
+    await after.close()
+
+
+def _polled(launch: SwarmLaunch, guest: Guest) -> bool:
+    return launch._board.problem == "" or Path(guest.record.log).exists()
+
+
+async def test_a_launcher_that_is_killed_in_the_middle_leaves_what_the_next_one_finds(house: House) -> None:
+    first = house.launch()
+    await first.open()
+    starting = asyncio.create_task(house.start(first, "ada"))
+    await until(lambda: "ada" in house.records and house.services())
+    # No undoing: as for a process that is killed.
+    for task in (starting, *first._tasks):
+        task.cancel()
+    record = house.records["ada"]
+    second = house.launch()
+    first._undo = lambda record: asyncio.sleep(0)  # type: ignore[method-assign,assignment]
+    await asyncio.gather(starting, return_exceptions=True)
+    await first.close()
+    await second.open()
+    await second.stop(record, grace=0)
+    assert house.services() == house.secrets() == []
+    await until(lambda: house.left() == [])
+    await second.close()
