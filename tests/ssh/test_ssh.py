@@ -22,7 +22,8 @@ from sshd import Reach, Server
 
 import needs
 from hubfleet import parcel, sshcommand
-from hubfleet.agent import hold, serve
+from hubfleet.agent import serve
+from hubfleet.agent.lock import hold
 from hubfleet.errors import ApplyError, CheckError, LockedError, UnreachableError
 from hubfleet.machines import LocalMachine, Machine, ssh
 from hubfleet.resources import Directory, File, Resource
