@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from hubfleet.sshcommand import begin
@@ -20,14 +19,16 @@ from hubfleet.sshcommand import begin
 def main() -> None:
     """Plan or apply; prints the plan."""
     verb, path = sys.argv[1:]
-    wanted = json.loads(Path(path).read_text())
-    for address in wanted["machines"].values():
-        begin(f"root@{address}", wanted["options"])
+    with open(path, "rb") as file:
+        wanted = json.load(file)
+    begin([(f"root@{address}", wanted["options"]) for address in wanted["machines"].values()])
     converge(verb, wanted)
 
 
 def converge(verb: str, wanted: dict[str, Any]) -> None:
     """With connections that are being made."""
+    from pathlib import Path
+
     import hubfleet.cli.main  # noqa: F401 - an operator's command has it
     from hubfleet.machines import SSHMachine
     from hubfleet.plan import Desired, Generations, apply_plan, make_plan, plan_text

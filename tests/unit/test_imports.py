@@ -38,6 +38,12 @@ def test_an_agent_that_looks_at_files_has_nothing_slow() -> None:
     assert not found & {"hubfleet.agent.container", "hubfleet.resources.container"}
 
 
+def test_ssh_is_started_before_much_is_imported() -> None:
+    found = imported("import hubfleet.cli")
+    assert "hubfleet.sshcommand" in found
+    assert not found & {"dataclasses", "hashlib", "json", "pathlib", "tempfile", "typing", "typer", "hubfleet.parcel"}
+
+
 def test_the_command_has_nothing_that_the_agent_alone_needs() -> None:
     assert not imported("import hubfleet.cli.main") & {"http.client", "sqlite3", "ssl", "asyncio"}
 
