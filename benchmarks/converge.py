@@ -13,6 +13,7 @@ import json
 import sys
 from typing import Any
 
+from hubfleet.cli import program
 from hubfleet.sshcommand import begin
 
 
@@ -29,7 +30,7 @@ def converge(verb: str, wanted: dict[str, Any]) -> None:
     """With connections that are being made."""
     from pathlib import Path
 
-    import hubfleet.cli.main  # noqa: F401 - an operator's command has it
+    program()  # an operator's command has it
     from hubfleet.machines import SSHMachine
     from hubfleet.plan import Desired, Generations, apply_plan, make_plan, plan_text
     from hubfleet.resources.registry import from_json

@@ -45,7 +45,12 @@ def test_ssh_is_started_before_much_is_imported() -> None:
 
 
 def test_the_command_has_nothing_that_the_agent_alone_needs() -> None:
-    assert not imported("import hubfleet.cli.main") & {"http.client", "sqlite3", "ssl", "asyncio"}
+    assert not imported("from hubfleet.cli import program; program()") & {"http.client", "sqlite3", "ssl", "asyncio"}
+
+
+def test_what_the_command_imported_is_kept_from_the_collector_which_then_goes_on() -> None:
+    code = "import gc; from hubfleet.cli import program; program()"
+    imported(f"{code}; assert gc.get_freeze_count() > 1000; assert gc.isenabled()")
 
 
 @pytest.mark.parametrize("kind", KINDS)
