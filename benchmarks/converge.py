@@ -11,24 +11,26 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from hubfleet.cli import program
 from hubfleet.sshcommand import begin
 
 
 def main() -> None:
     """Plan or apply; prints the plan."""
     verb, path = sys.argv[1:]
-    wanted = json.loads(Path(path).read_text())
-    for address in wanted["machines"].values():
-        begin(f"root@{address}", wanted["options"])
+    with open(path, "rb") as file:
+        wanted = json.load(file)
+    begin([(f"root@{address}", wanted["options"]) for address in wanted["machines"].values()])
     converge(verb, wanted)
 
 
 def converge(verb: str, wanted: dict[str, Any]) -> None:
     """With connections that are being made."""
-    import hubfleet.cli.main  # noqa: F401 - an operator's command has it
+    from pathlib import Path
+
+    program()  # an operator's command has it
     from hubfleet.machines import SSHMachine
     from hubfleet.plan import Desired, Generations, apply_plan, make_plan, plan_text
     from hubfleet.resources.registry import from_json

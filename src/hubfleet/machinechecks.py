@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from hubfleet import networkchecks
-from hubfleet.agent import probe
+from hubfleet.agent.outside import probe
 from hubfleet.checks import Finding
 from hubfleet.config import Config
 from hubfleet.engines.base import Engine, Site

@@ -6,12 +6,13 @@ Standard library only, and importable on Python 3.9: this file also runs on remo
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file. Root leaves it to whom it belonged. Raises OSError, with the old file intact."""
+    import tempfile  # only here: an agent that is to look only does not need it
+
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp gives mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

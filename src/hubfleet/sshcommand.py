@@ -2,28 +2,25 @@
 
 To connect takes as long as to import the rest of this program. So a command remembers where it went for its
 configuration file, and the next one for the same file, unchanged, begins to connect with its first lines, see
-`begin_ahead`. Standard library only, and little of that.
+`begin_ahead`. Standard library only, and little of that before `ssh` is started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shlex
 import subprocess
-import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
-from hubfleet.parcel import parcel
+TYPE_CHECKING = False  # as `typing` has it, which would have to be imported for that
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import IO
 
-Way = tuple[str, Sequence[str]]
-"""A destination as `ssh` takes it, and options for `ssh`."""
+    Way = tuple[str, Sequence[str]]
+    """A destination as `ssh` takes it, and options for `ssh`."""
 
 CONFIGURATIONS = ("hubfleet.yaml", "hubfleet.yml")
 """What the configuration file is called where nobody says."""
@@ -41,12 +38,13 @@ REFUSED = 77
 _CONNECTING = frozenset({"check", "plan", "up", "status", "logs", "users", "machine", "rollback", "down"})
 
 # In the words of any shell. Its last argument is the program below; neither holds anything of the deployment.
+# -S: the agent needs nothing that is installed there beside Python, and whatever that would run at each start.
 _BEGIN = f"""
 p=$(command -v python3) || {{ echo "hubfleet: no python3"; exit {REFUSED}; }}
-[ "$(id -u)" = 0 ] && exec "$p" -I -c "$0"
+[ "$(id -u)" = 0 ] && exec "$p" -I -S -c "$0"
 command -v sudo >/dev/null || {{ echo "hubfleet: no sudo"; exit {REFUSED}; }}
 sudo -n true 2>/dev/null || {{ echo "hubfleet: sudo asks"; exit {REFUSED}; }}
-exec sudo -n "$p" -I -c "$0"
+exec sudo -n "$p" -I -S -c "$0"
 """
 # In the words of any Python 3: an old one must be able to say that it is. Nothing comes from who needs no agent.
 _TAKE = f"""
@@ -64,15 +62,16 @@ main()
 """
 
 
-@dataclass(frozen=True)
 class Started:
     """An `ssh` that takes the agent. ``errors``: what it says, to be read from the start."""
 
-    process: subprocess.Popen[bytes]
-    errors: IO[bytes]
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        self.process, self.errors = process, errors
 
     def send_agent(self) -> None:
         with _PACKING:
+            from hubfleet.parcel import parcel
+
             agent = parcel()
         assert self.process.stdin is not None
         # One that has ended has said why; whoever waits for an answer reads that.
@@ -99,7 +98,7 @@ def start(destination: str, options: Sequence[str]) -> Started:
 
 
 def _start(destination: str, options: Sequence[str]) -> Started:
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the connection is
+    errors = os.fdopen(os.memfd_create("ssh"), "w+b")
     given = [word for item in OPTIONS.items() for word in ("-o", "=".join(item))]
     remote = f"exec sh -c {shlex.quote(_BEGIN)} {shlex.quote(_TAKE)}"
     process = subprocess.Popen(
@@ -120,26 +119,32 @@ def begin_ahead(arguments: Sequence[str]) -> None:
     file, hub, command = _chosen(arguments)
     if command not in _CONNECTING or file is None or {"-h", "--help"} & set(arguments):
         return
+    import json
+
     # Whatever is wrong with the file or the note: who reads them for good says so, or needs none.
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(_note(file, hub).read_text())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(_note(file, hub), "rb") as note:
+        known = json.load(note)
         if known["file"] == _digest(file):
-            for destination, options in known["ways"]:
-                begin(str(destination), [str(option) for option in options])
+            begin([(str(destination), [str(option) for option in options]) for destination, options in known["ways"]])
 
 
-def begin(destination: str, options: Sequence[str]) -> None:
+def begin(ways: Sequence[Way]) -> None:
     """Begin to connect and to send the agent; `start` goes on with it."""
-    started = _start(destination, options)
-    sending = threading.Thread(target=started.send_agent, daemon=True)
-    sending.start()
-    _ahead[destination, tuple(options)] = started, sending
+    # All of them before the first thread: it packs the agent, and would hold up the others meanwhile.
+    started = {(destination, tuple(options)): _start(destination, options) for destination, options in ways}
+    for way, one in started.items():
+        sending = threading.Thread(target=one.send_agent, daemon=True)
+        sending.start()
+        _ahead[way] = one, sending
 
 
 def remember(file: Path, hub: str | None, ways: Sequence[Way]) -> None:
     """Note where a command went that was given this file and this hub's name. It costs nobody anything if it cannot."""
+    import json
+    from pathlib import Path
+
     with contextlib.suppress(OSError):
-        note, text = _note(file, hub), json.dumps({"file": _digest(file), "ways": [[*way] for way in ways]})
+        note, text = Path(_note(file, hub)), json.dumps({"file": _digest(file), "ways": [[*way] for way in ways]})
         if not note.exists() or note.read_text() != text:
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished = note.with_suffix(f".{os.getpid()}")
@@ -147,7 +152,7 @@ def remember(file: Path, hub: str | None, ways: Sequence[Way]) -> None:
             unfinished.replace(note)
 
 
-def _chosen(arguments: Sequence[str]) -> tuple[Path | None, str | None, str]:
+def _chosen(arguments: Sequence[str]) -> tuple[str | None, str | None, str]:
     """File, hub's name and command of a command line, as far as they stand before the command."""
     found: dict[str, str] = {}
     rest = iter(arguments)
@@ -160,13 +165,20 @@ def _chosen(arguments: Sequence[str]) -> tuple[Path | None, str | None, str]:
             command = word
             break
     given = found.get("c") or next((name for name in CONFIGURATIONS if os.path.exists(name)), None)
-    return (Path(given) if given else None), found.get("H") or found.get("h"), command
+    return given, found.get("H") or found.get("h"), command
 
 
-def _note(file: Path, hub: str | None) -> Path:
-    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hubfleet"
-    return place / hashlib.sha256(f"{file.resolve()}\0{hub or ''}".encode()).hexdigest()[:24]
+def _note(file: str | Path, hub: str | None) -> str:
+    place = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(place, "hubfleet", _sha256(f"{os.path.realpath(file)}\0{hub or ''}".encode())[:24])
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _digest(file: str | Path) -> str:
+    with open(file, "rb") as content:
+        return _sha256(content.read())
+
+
+def _sha256(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()

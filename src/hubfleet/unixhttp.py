@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from http.client import HTTPConnection
+    from pathlib import Path
 
 
 class Refused(OSError):
@@ -31,6 +32,8 @@ def request(
 
     Raises OSError when nothing answers on the socket within ``timeout`` seconds, Refused for a status of 400 or more.
     """
+    from http.client import HTTPException
+
     sent = {"Content-Type": "application/json", **(headers or {})}
     if token:
         sent["Authorization"] = f"token {token}"
@@ -39,7 +42,7 @@ def request(
         connection.request(method, target, None if body is None else json.dumps(body), sent)
         answer = connection.getresponse()
         text = answer.read().decode()
-    except http.client.HTTPException as error:
+    except HTTPException as error:
         raise OSError(f"{path}: no HTTP answer ({error})") from error
     finally:
         connection.close()
@@ -48,9 +51,13 @@ def request(
     return json.loads(text) if text.strip() else None
 
 
-def connect(path: Path, timeout: float | None) -> http.client.HTTPConnection:
+def connect(path: Path, timeout: float | None) -> HTTPConnection:
     """A connection to the server on the socket. The caller closes it. Raises OSError when nothing listens there."""
-    connection = http.client.HTTPConnection("localhost")
+    # Only here: most of those who import this module ask nothing of a socket, and it takes its time.
+    import socket
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection("localhost")
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(timeout)
     try:

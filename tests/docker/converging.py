@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.resources import Change, Observed, Resource
 
 

@@ -16,8 +16,8 @@ import pytest
 from converging import converge, look, own, remove
 
 import needs
-from hubfleet import agent
 from hubfleet.agent import container as container_agent
+from hubfleet.agent import converge as agent
 from hubfleet.agent.docker import Engine
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources import Change, Container, File

@@ -12,8 +12,9 @@ import pytest
 from converging import own
 
 import needs
-from hubfleet.agent import Said, docker, read_log
+from hubfleet.agent import docker
 from hubfleet.agent.docker import Absent, Engine, NotRunning
+from hubfleet.agent.logs import Said, read_log
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources import Container, Image, Network
 from hubfleet.resources.dockerengine import STOPPED

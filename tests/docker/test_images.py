@@ -11,7 +11,7 @@ import pytest
 from converging import converge, look, own, remove
 
 import needs
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.agent import image as image_agent
 from hubfleet.agent.image import WIDTH
 from hubfleet.errors import ApplyError

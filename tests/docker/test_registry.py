@@ -13,7 +13,8 @@ import pytest
 from registries import OPEN, Registry, Tokens
 
 import needs
-from hubfleet.agent import manifests, registry
+from hubfleet.agent import registry
+from hubfleet.agent.registry import manifests
 from pairs import make_pair
 
 pytestmark = [needs.command("docker-registry")]

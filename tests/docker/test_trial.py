@@ -156,7 +156,7 @@ def test_one_that_failed_leaves_the_note_of_the_one_that_passed(engine: dockerd.
 
 KILLED = """
 import json, sys
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.resources import from_json
 trial = from_json(json.load(sys.stdin))
 agent.apply(trial.diff(agent.observe([trial])[trial.id]), lambda line: None)

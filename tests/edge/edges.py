@@ -19,7 +19,7 @@ from urllib.parse import quote
 from aiohttp import WSMsgType, web
 from harness import free_port
 
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.config import Config
 from hubfleet.engines.docker.edge import Places, caddy_json, command, gate_json
 from hubfleet.environments import lock_text

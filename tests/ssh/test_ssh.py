@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 from sshd import Reach, Server
 
+import hubfleet
 import needs
-from hubfleet import parcel, sshcommand
-from hubfleet.agent import hold, serve
+from hubfleet import parcel
+from hubfleet.agent.lock import hold
 from hubfleet.errors import ApplyError, CheckError, LockedError, UnreachableError
 from hubfleet.machines import LocalMachine, Machine, ssh
 from hubfleet.resources import Directory, File, Resource
@@ -264,11 +265,12 @@ def test_an_operator_who_is_killed_leaves_no_lock(server: Server, tmp_path: Path
 def test_an_operator_of_whom_nothing_is_heard_leaves_no_lock(
     reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Path(serve.__file__).read_text().replace("SILENCE_S = 60.0", "SILENCE_S = 0.5")
-    kept = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: source.encode() if path.name == "serve.py" else kept(path))
-    impatient = parcel.parcel.__wrapped__()
-    monkeypatch.setattr(sshcommand, "parcel", lambda: impatient)
+    package = tmp_path / "hubfleet"
+    shutil.copytree(Path(hubfleet.__file__).parent, package)
+    changed = package / "agent" / "serve.py"
+    changed.write_text(changed.read_text().replace("SILENCE_S = 60.0", "SILENCE_S = 0.5"))
+    impatient = parcel.packed(package)
+    monkeypatch.setattr(parcel, "parcel", lambda: impatient)
     machine = reach()  # whose own signs of life are a quarter of the usual limit apart
     with machine.hold(str(tmp_path)):
         soon(lambda: free(tmp_path))

@@ -140,7 +140,7 @@ def test_an_agent_that_nobody_sends_ends_without_a_word(server: Server) -> None:
 
 
 def test_a_command_that_ends_early_leaves_no_connection(file: Path, server: Server) -> None:
-    code = f"from hubfleet.sshcommand import begin; begin('root@127.0.0.1', {server.options()!r})"
+    code = f"from hubfleet.sshcommand import begin; begin([('root@127.0.0.1', {server.options()!r})])"
     subprocess.run([sys.executable, "-c", code], check=True)
     soon(
         lambda: (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hubfleet import networkchecks
-from hubfleet.agent import probe
+from hubfleet.agent.outside import probe
 from hubfleet.agent.registry import Reference
 from hubfleet.checks import Finding
 from hubfleet.config import Config

@@ -5,8 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
-import subprocess
 
 from hubfleet.agent.base import Progress
 from hubfleet.errors import ApplyError
@@ -28,6 +26,8 @@ def observe(account: Account) -> Observed | None:
 
 def apply(account: Account, change: Change, progress: Progress) -> None:
     """Raises ApplyError without root, or with what the system's tool said."""
+    import shutil  # only here: to look, nobody needs it
+
     if os.geteuid() != 0:
         raise ApplyError("system accounts can be made by root only", remedy="run the same command with sudo")
     entry = observe(account)
@@ -60,6 +60,9 @@ def _group_exists(name: str) -> bool:
 
 
 def _run(command: list[str]) -> None:
+    import shutil
+    import subprocess
+
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     tool = shutil.which(command[0], path=path)
     if tool is None:

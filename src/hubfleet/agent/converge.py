@@ -3,83 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
-from hubfleet.agent import (
-    account,
-    container,
-    database,
-    directory,
-    dockerengine,
-    environment,
-    file,
-    firewall,
-    image,
-    imagecopy,
-    network,
-    process,
-    shared,
-    skeleton,
-    swarmmanager,
-    swarmmember,
-    swarmnode,
-    trial,
-)
 from hubfleet.agent.base import Handler, Progress
 from hubfleet.errors import ApplyError
-from hubfleet.resources import (
-    Account,
-    Change,
-    Container,
-    Database,
-    Directory,
-    DockerEngine,
-    Environment,
-    File,
-    Firewall,
-    Image,
-    ImageGiven,
-    ImageTaken,
-    Network,
-    Observed,
-    Process,
-    Resource,
-    SharedDirectory,
-    Skeleton,
-    SwarmManager,
-    SwarmMember,
-    SwarmNode,
-    Trial,
-    fingerprint,
-)
+from hubfleet.resources.base import Change, Observed, Resource, fingerprint
+from hubfleet.resources.registry import KINDS
 
-HANDLERS: dict[str, Handler[Any]] = {
-    Account.kind: Handler(account.observe, account.apply),
-    Directory.kind: Handler(directory.observe, directory.apply),
-    File.kind: Handler(file.observe, file.apply),
-    Environment.kind: Handler(environment.observe, environment.apply),
-    Process.kind: Handler(process.observe, process.apply),
-    DockerEngine.kind: Handler(dockerengine.observe, dockerengine.apply),
-    Image.kind: Handler(image.observe, image.apply),
-    ImageGiven.kind: Handler(imagecopy.observe_given, imagecopy.give),
-    ImageTaken.kind: Handler(imagecopy.observe_taken, imagecopy.take),
-    Network.kind: Handler(network.observe, network.apply),
-    Firewall.kind: Handler(firewall.observe, firewall.apply),
-    Container.kind: Handler(container.observe, container.apply),
-    SharedDirectory.kind: Handler(shared.observe, shared.apply),
-    Skeleton.kind: Handler(skeleton.observe, skeleton.apply),
-    Trial.kind: Handler(trial.observe, trial.apply),
-    Database.kind: Handler(database.observe, database.apply),
-    SwarmManager.kind: Handler(swarmmanager.observe, swarmmanager.apply),
-    SwarmMember.kind: Handler(swarmmember.observe, swarmmember.apply),
-    SwarmNode.kind: Handler(swarmnode.observe, swarmnode.apply),
-}
-"""All handlers, by kind. A new kind is a file here, a line here, and the same two in `resources/`."""
+
+def handler(kind: str) -> Handler[Any]:
+    """How resources of a kind are read and changed. Its module is imported now, for most agents see a few kinds."""
+    module = import_module(f"hubfleet.agent.{KINDS[kind].lower()}")
+    return Handler(module.observe, module.apply)
 
 
 def observe(resources: Iterable[Resource]) -> dict[str, Observed | None]:
     """What this machine has of each resource, by id; None is absent. Changes nothing."""
-    return {resource.id: HANDLERS[resource.kind].observe(resource) for resource in resources}
+    return {resource.id: handler(resource.kind).observe(resource) for resource in resources}
 
 
 def apply(change: Change, progress: Progress) -> bool:
@@ -89,8 +30,8 @@ def apply(change: Change, progress: Progress) -> bool:
     (nothing is changed then) or if acting did not have the effect; OSError if the system refuses.
     """
     resource = change.resource
-    handler = HANDLERS[resource.kind]
-    now = handler.observe(resource)
+    agent = handler(resource.kind)
+    now = agent.observe(resource)
     if _settled(change, now):
         return False
     in_use = change.action == "remove" and resource.removal(now) is None
@@ -100,8 +41,8 @@ def apply(change: Change, progress: Progress) -> bool:
             state="It was left as it is",
             remedy="hubfleet plan, to see what would be done now",
         )
-    handler.apply(resource, change, progress)
-    if not _settled(change, handler.observe(resource)):
+    agent.apply(resource, change, progress)
+    if not _settled(change, agent.observe(resource)):
         raise ApplyError(f"{resource.title} is not as wanted after the change; something else changes it too")
     return True
 

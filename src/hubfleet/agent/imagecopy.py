@@ -1,73 +1,26 @@
-"""Gives images to a registry, and takes them from it, by the engine. It is told how to log in where somebody has."""
+"""Images on their way between an engine and a registry: how far they are, and how the engine logs in there."""
 
 from __future__ import annotations
 
 import base64
 import json
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from hubfleet.agent.base import Progress
-from hubfleet.agent.docker import Absent, Engine, observed_of
+from hubfleet.agent.docker import Engine
 from hubfleet.agent.registry import Reference
 from hubfleet.agent.tools import HEARTBEAT_SECONDS
 from hubfleet.errors import ApplyError
-from hubfleet.resources.base import Change, Observed
-from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
 
 LOGINS = Path("/root/.docker/config.json")
 """Where `docker login`, as root, keeps what it was told."""
 _MIB = 1024 * 1024
 
 
-def observe_given(image: ImageGiven) -> Observed | None:
-    return observed_of(_look_given, image)
-
-
-def _look_given(engine: Engine, image: ImageGiven) -> Observed | None:
-    try:
-        found = engine.get(f"/distribution/{image.reference}/json", headers=login(image.reference))
-    except ApplyError:  # it is not there, or the registry is not there yet; giving it tells which
-        return None
-    return {"digest": str(found["Descriptor"]["digest"])}
-
-
-def observe_taken(image: ImageTaken) -> Observed | None:
-    return observed_of(_look_taken, image)
-
-
-def _look_taken(engine: Engine, image: ImageTaken) -> Observed | None:
-    found = engine.find(f"/images/{image.reference}/json")
-    if found is None:
-        return None
-    containers = engine.get("/containers/json", all=True)
-    return {"id": found["Id"], "users": sum(1 for one in containers if one["ImageID"] == found["Id"])}
-
-
-def give(image: ImageGiven, change: Change, progress: Progress) -> None:
-    """Killed half way, it goes on from what the registry has. Raises ApplyError in the engine's words."""
-    engine = Engine()
-    repository, tag = image.reference.rsplit(":", 1)
-    engine.call("POST", f"/images/{image.tag}/tag", None, {"repo": repository, "tag": tag})
-    what = f"giving {image.tag} to {Reference.of(image.reference).registry}"
-    _follow(engine, f"/images/{repository}/push", {"tag": tag}, image.reference, what, progress)
-
-
-def take(image: ImageTaken, change: Change, progress: Progress) -> None:
-    """Killed half way, it begins with what is missing. Raises ApplyError in the engine's words."""
-    engine = Engine()
-    if change.action == "remove":
-        with suppress(Absent):
-            engine.call("DELETE", f"/images/{image.reference}")
-        return
-    repository, tag = image.reference.rsplit(":", 1)
-    what = f"taking {repository.rsplit('/', 1)[1]} from {Reference.of(image.reference).registry}"
-    _follow(engine, "/images/create", {"fromImage": repository, "tag": tag}, image.reference, what, progress)
-
-
-def _follow(engine: Engine, target: str, query: dict[str, Any], reference: str, what: str, progress: Progress) -> None:
+def follow(engine: Engine, target: str, query: dict[str, Any], reference: str, what: str, progress: Progress) -> None:
     """Start it, tell how far it is, and raise what the engine says when it fails."""
     layers: dict[str, tuple[int, int]] = {}
     told, started = 0.0, time.monotonic()

@@ -6,7 +6,6 @@ import fcntl
 import getpass
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,7 +51,7 @@ def hold(state_dir: Path) -> Iterator[Holder]:
             user=os.environ.get("SUDO_USER") or getpass.getuser(),
             pid=os.getpid(),
             since=time.strftime("%Y-%m-%d %H:%M:%S"),
-            host=socket.gethostname(),
+            host=os.uname().nodename,
         )
         try:
             with suppress(OSError):  # a full disk costs the name, not the lock

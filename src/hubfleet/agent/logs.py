@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hubfleet.agent.docker import Engine
-
 
 @dataclass(frozen=True)
 class Said:
@@ -20,6 +18,8 @@ def read_log(container: str, lines: int, after: str) -> Said:
 
     Raises CheckError if the engine does not answer.
     """
+    from hubfleet.agent.docker import Engine
+
     said = Engine().logs(container, lines, after)
     moment = said[-1].partition(" ")[0] if said else after
     return Said(tuple(line.partition(" ")[2] for line in said), moment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +62,8 @@ def certificate(address: str, port: int, name: str) -> str:
 
     Raises OSError if there is none.
     """
+    import ssl  # only here: it takes its time to be imported
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import json
 import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from hubfleet import unixhttp
-from hubfleet.agent.docker import socket_path
 from hubfleet.errors import HubfleetError
 
 if TYPE_CHECKING:
-    import ssl  # where it is used: it takes its time to be imported, and few commands ask a registry
+    # Where they are used: they take their time to be imported, and few commands ask a registry.
+    import ssl
+    from email.message import Message
 
 LIMIT_S = 5.0
 """For one answer."""
@@ -100,6 +99,7 @@ def manifests(images: Iterable[str], authorities: str) -> dict[str, list[str]]:
 
 def _manifest(wanted: Reference, image: str, authorities: str) -> tuple[str, str]:
     import ssl
+    from http.client import HTTPException
 
     context = _context(wanted, authorities)
     said = UNREACHABLE, ""
@@ -110,7 +110,7 @@ def _manifest(wanted: Reference, image: str, authorities: str) -> tuple[str, str
         except ssl.SSLCertVerificationError as error:
             said = UNTRUSTED, error.verify_message
             break
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             said = UNREACHABLE, getattr(error, "strerror", None) or str(error) or type(error).__name__
     if said[0] in (UNTRUSTED, UNREACHABLE) and _engine_sees(image):
         return THERE, ""  # through a mirror or a proxy that only the engine knows
@@ -180,6 +180,8 @@ def _answer(method: str, address: str, context: ssl.SSLContext, authorization: s
 
 def _engine_sees(image: str) -> bool:
     """Whether the engine finds it, if it runs."""
+    from hubfleet.agent.docker import socket_path
+
     try:
         unixhttp.request(socket_path(), "GET", f"/distribution/{image}/json", timeout=ENGINE_LIMIT_S)
     except (OSError, ValueError, HubfleetError):

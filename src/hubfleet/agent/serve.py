@@ -21,12 +21,6 @@ from typing import IO, Any
 
 from hubfleet import unixhttp
 from hubfleet.agent.converge import apply, observe
-from hubfleet.agent.facts import facts
-from hubfleet.agent.lock import hold
-from hubfleet.agent.logs import read_log
-from hubfleet.agent.outside import certificate, connect, probe
-from hubfleet.agent.registry import manifests
-from hubfleet.agent.secrets import secret
 from hubfleet.agent.store import Store
 from hubfleet.errors import HubfleetError
 from hubfleet.resources.base import Change
@@ -100,7 +94,12 @@ def serve(requests: queue.Queue[bytes], say: _Answers, held: ExitStack) -> None:
             say(error={"kind": SYSTEM, "words": [error.errno, error.strerror or str(error), error.filename]})
 
 
+# What few commands ask for is imported when it is asked for: people wait for the first answer.
+
+
 def _facts(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, Any]:
+    from hubfleet.agent.facts import facts
+
     return facts()
 
 
@@ -115,6 +114,8 @@ def _apply(request: dict[str, Any], progress: Callable[[str], None], held: ExitS
 
 
 def _hold(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, Any]:
+    from hubfleet.agent.lock import hold
+
     return asdict(held.enter_context(hold(Path(request["directory"]))))
 
 
@@ -134,26 +135,38 @@ def _request(request: dict[str, Any], progress: Callable[[str], None], held: Exi
 
 
 def _connect(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> None:
+    from hubfleet.agent.outside import connect
+
     connect(request["address"], request["port"])
 
 
 def _probe(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, Any]:
+    from hubfleet.agent.outside import probe
+
     return probe(request["names"], request["targets"])
 
 
 def _manifests(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, list[str]]:
+    from hubfleet.agent.registry import manifests
+
     return manifests(request["images"], request["authorities"])
 
 
 def _certificate(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> str:
+    from hubfleet.agent.outside import certificate
+
     return certificate(request["address"], request["port"], request["name"])
 
 
 def _read_log(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, Any]:
+    from hubfleet.agent.logs import read_log
+
     return asdict(read_log(request["container"], request["lines"], request["after"]))
 
 
 def _secret(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> str:
+    from hubfleet.agent.secrets import secret
+
     return secret(request["what"])
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hubfleet.agent import database, erase
 from hubfleet.privatefiles import sync_directory, write_private
 
 _NEW, _OLD = ".new-", ".old-"
@@ -42,6 +40,8 @@ class Store:
 
     def make_folder(self, path: str, files: Mapping[str, str]) -> None:
         """Make a new directory with these files, whole or not at all. Only its owner can read it, or its parent."""
+        import shutil  # only here: to look, nobody needs it
+
         target = Path(path)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in [*target.parent.glob(f"{_NEW}*"), *target.parent.glob(f"{_OLD}*")]:
@@ -59,6 +59,8 @@ class Store:
         if target.is_symlink() or not target.is_dir():
             target.unlink(missing_ok=True)
             return
+        import shutil
+
         doomed = target.with_name(f"{_OLD}{target.name}")
         target.rename(doomed)
         shutil.rmtree(doomed)
@@ -78,20 +80,28 @@ class Store:
         except FileNotFoundError:
             return None
 
-    # -- what is larger than that ------------------------------------------------------------------------------------
+    # -- what is larger than that, and imported when it is asked for -------------------------------------------------
 
     def database(self, path: str) -> dict[str, Any] | None:
         """What a database is; see `agent.database.look`."""
+        from hubfleet.agent import database
+
         return database.look(path)
 
     def keep_database(self, path: str, target: str) -> bool:
         """Copy a database; see `agent.database.keep`."""
+        from hubfleet.agent import database
+
         return database.keep(path, target)
 
     def measure(self, path: str) -> dict[str, Any] | None:
         """How much a directory holds; see `agent.erase.measure`."""
+        from hubfleet.agent import erase
+
         return erase.measure(path)
 
     def erase(self, path: str) -> None:
         """Delete a directory with all that is in it; see `agent.erase.erase`."""
+        from hubfleet.agent import erase
+
         erase.erase(path)

@@ -23,16 +23,12 @@ from hubfleet.errors import ApplyError, HubfleetError
 from hubfleet.privatefiles import write_private
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.container import Container
-from hubfleet.resources.trial import Trial
+from hubfleet.resources.trial import HUB_LABEL, LABEL, Trial
 from hubfleet.unixhttp import answers
 
 READY_LIMIT_S = 120.0
 """How long a part may take until it answers."""
 PERSON_LIMIT_S = 600.0
-LABEL = "hubfleet.trial"
-"""On the second hub's own containers; its value is the name of the hub that serves."""
-HUB_LABEL = "hubfleet.hub"
-"""On the containers of users' servers; its value is the name of their hub."""
 
 _LOOK_EVERY_S = 0.1
 _END_TRIES = 3

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from hubfleet.agent.trial import HUB_LABEL
-from hubfleet.agent.trial import LABEL as TRIAL_LABEL
 from hubfleet.cli.parts import UNREACHABLE, Part, launcher_words
 from hubfleet.errors import UnreachableError
 from hubfleet.layout import Layout
 from hubfleet.machines import Machine
 from hubfleet.resources.dockerengine import SOCKET
+from hubfleet.resources.trial import HUB_LABEL
+from hubfleet.resources.trial import LABEL as TRIAL_LABEL
 from hubfleet.unixhttp import Refused
 
 STOP_LIMIT_S = 60.0

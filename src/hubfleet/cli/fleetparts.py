@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hubfleet.agent.trial import HUB_LABEL
 from hubfleet.cli.contained import FOLLOW_EVERY_S, FOLLOW_LINES, STOP_LIMIT_S, ContainedParts
 from hubfleet.cli.parts import launcher_words
+from hubfleet.resources.trial import HUB_LABEL
 from hubfleet.unixhttp import Refused
 
 _OVER = ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubfleet.config import Config
 from hubfleet.config.machines import MachineSettings
@@ -14,7 +14,9 @@ from hubfleet.layout import Layout
 from hubfleet.machines import Machine, SSHMachine
 from hubfleet.plan import Desired, Generations, Manifest
 from hubfleet.resources import Container, File, Resource
-from hubfleet.sshcommand import Way
+
+if TYPE_CHECKING:
+    from hubfleet.sshcommand import Way
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from hubfleet.agent import Holder, Progress, Said, Store
+from hubfleet.agent.base import Progress
+from hubfleet.agent.lock import Holder
+from hubfleet.agent.logs import Said
+from hubfleet.agent.store import Store
 from hubfleet.resources import Change, Observed, Resource
 
 
@@ -29,16 +32,16 @@ class Machine(Protocol):
         """Begin to connect where that takes time, so that several machines are waited for at once; never fails."""
 
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
-        """What it has of each resource, by id; see `agent.observe`."""
+        """What it has of each resource, by id; see `agent.converge.observe`."""
 
     def apply(self, change: Change, progress: Progress) -> bool:
-        """Carries out one change; False if it was done already; see `agent.apply`."""
+        """Carries out one change; False if it was done already; see `agent.converge.apply`."""
 
     def hold(self, directory: str) -> AbstractContextManager[Holder]:
-        """Holds the lock in this directory; see `agent.hold`."""
+        """Holds the lock in this directory; see `agent.lock.hold`."""
 
     def facts(self) -> dict[str, Any]:
-        """What the machine is and has; see `agent.facts`."""
+        """What the machine is and has; see `agent.facts.facts`."""
 
     def request(self, path: str, method: str, target: str, body: Any, token: str | None, timeout: float) -> Any:
         """One HTTP request to a Unix socket there; see `unixhttp.request`."""
@@ -47,16 +50,16 @@ class Machine(Protocol):
         """Raises OSError if nothing listens there, as seen from the machine."""
 
     def probe(self, names: Sequence[str], targets: Sequence[tuple[str, int]]) -> dict[str, Any]:
-        """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.probe`."""
+        """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.outside.probe`."""
 
     def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
-        """What registries say of images, as seen from the machine; see `agent.manifests`."""
+        """What registries say of images, as seen from the machine; see `agent.registry.manifests`."""
 
     def certificate(self, address: str, port: int, name: str) -> str:
         """The certificate (PEM) that is shown there to who asks for ``name``. Raises OSError if there is none."""
 
     def read_log(self, container: str, lines: int, after: str) -> Said:
-        """What a container said; see `agent.read_log`."""
+        """What a container said; see `agent.logs.read_log`."""
 
     def secret(self, what: str) -> str:
         """What a step on another machine needs of this one, such as a token; see `agent.secret`."""

@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import IO, Any, cast
 
-from hubfleet.agent import Holder, Progress, Said, Store
+from hubfleet.agent.base import Progress
+from hubfleet.agent.lock import Holder
+from hubfleet.agent.logs import Said
 from hubfleet.agent.serve import GREETING, REFUSED, SILENCE_S, SYSTEM
+from hubfleet.agent.store import Store
 from hubfleet.errors import HubfleetError, UnreachableError
 from hubfleet.resources import Change, Observed, Resource
 from hubfleet.sshcommand import OLDEST_PYTHON, start
@@ -67,7 +70,7 @@ class SSHMachine:
                 self._failure = error
 
     def facts(self) -> dict[str, Any]:
-        """What the machine is and has; see `agent.facts`."""
+        """What the machine is and has; see `agent.facts.facts`."""
         return dict(self._ask("facts"))
 
     @contextlib.contextmanager
@@ -90,11 +93,11 @@ class SSHMachine:
         self._ask("connect", address=address, port=port)
 
     def probe(self, names: Sequence[str], targets: Sequence[tuple[str, int]]) -> dict[str, Any]:
-        """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.probe`."""
+        """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.outside.probe`."""
         return dict(self._ask("probe", names=list(names), targets=list(targets)))
 
     def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
-        """What registries say of images, as seen from the machine; see `agent.manifests`."""
+        """What registries say of images, as seen from the machine; see `agent.registry.manifests`."""
         return dict(self._ask("manifests", images=list(images), authorities=authorities))
 
     def certificate(self, address: str, port: int, name: str) -> str:
@@ -102,7 +105,7 @@ class SSHMachine:
         return str(self._ask("certificate", address=address, port=port, name=name))
 
     def read_log(self, container: str, lines: int, after: str) -> Said:
-        """What a container said; see `agent.read_log`."""
+        """What a container said; see `agent.logs.read_log`."""
         return Said(**self._ask("read_log", container=container, lines=lines, after=after))
 
     def secret(self, what: str) -> str:

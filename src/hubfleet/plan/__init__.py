@@ -1,6 +1,6 @@
 """Plans: what would change, shown, confirmed, and then exactly that.
 
-    with agent.hold(state_dir):
+    with machine.hold(state_dir):
         plan = make_plan(desired, machines, generations.known())
         number = generations.begin(plan)
         apply_plan(plan, machines, on_event)

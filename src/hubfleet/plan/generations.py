@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubfleet.agent import Store
+from hubfleet.agent.store import Store
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.plan.model import Desired, Manifest, Placed, Plan
 from hubfleet.plan.show import plan_text

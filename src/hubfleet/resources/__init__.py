@@ -1,25 +1,34 @@
-"""Desired state as nouns: what a machine should have, and how that differs from what it has."""
+"""Desired state as nouns: what a machine should have, and how that differs from what it has.
 
-from hubfleet.resources.account import Account
+A kind is imported when it is first named: the agent, which starts anew with each connection, is told of a few only.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hubfleet.resources.base import Change, Observed, Resource, fingerprint
-from hubfleet.resources.container import Container
-from hubfleet.resources.database import Database
-from hubfleet.resources.directory import Directory
-from hubfleet.resources.dockerengine import DockerEngine
-from hubfleet.resources.environment import Environment, tree_digest
-from hubfleet.resources.file import File
-from hubfleet.resources.firewall import Firewall
-from hubfleet.resources.image import Image
-from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
-from hubfleet.resources.network import Network
-from hubfleet.resources.process import Process
-from hubfleet.resources.registry import from_json
-from hubfleet.resources.shared import SharedDirectory
-from hubfleet.resources.skeleton import Skeleton
-from hubfleet.resources.swarmmanager import SwarmManager
-from hubfleet.resources.swarmmember import SwarmMember
-from hubfleet.resources.swarmnode import SwarmNode
-from hubfleet.resources.trial import Trial
+from hubfleet.resources.registry import KINDS, from_json
+
+if TYPE_CHECKING:
+    from hubfleet.resources.account import Account
+    from hubfleet.resources.container import Container
+    from hubfleet.resources.database import Database
+    from hubfleet.resources.directory import Directory
+    from hubfleet.resources.dockerengine import DockerEngine
+    from hubfleet.resources.environment import Environment, tree_digest
+    from hubfleet.resources.file import File
+    from hubfleet.resources.firewall import Firewall
+    from hubfleet.resources.image import Image
+    from hubfleet.resources.imagegiven import ImageGiven
+    from hubfleet.resources.imagetaken import ImageTaken
+    from hubfleet.resources.network import Network
+    from hubfleet.resources.process import Process
+    from hubfleet.resources.shareddirectory import SharedDirectory
+    from hubfleet.resources.skeleton import Skeleton
+    from hubfleet.resources.swarmmanager import SwarmManager
+    from hubfleet.resources.swarmmember import SwarmMember
+    from hubfleet.resources.swarmnode import SwarmNode
+    from hubfleet.resources.trial import Trial
 
 __all__ = [
     "Account",
@@ -48,3 +57,12 @@ __all__ = [
     "from_json",
     "tree_digest",
 ]
+
+_MODULES = {**{name: name.lower() for name in KINDS.values()}, "tree_digest": "environment"}
+
+if not TYPE_CHECKING:  # or else any name would do for the checks
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -69,5 +68,7 @@ class File(Resource):
             return ("content changed (secret, not shown)",)
         if before is None:
             return ("content changed (what is there now is private, large or not text: not shown)",)
+        import difflib  # only here: an agent seldom needs it
+
         diff = difflib.unified_diff(before.splitlines(), self.content.splitlines(), lineterm="", n=2)
         return tuple(diff)[2:] or ("line endings change",)  # without the two lines that name the files

@@ -20,6 +20,9 @@ RECIPE = 1
 """Raise it when the agent builds the same files into something different."""
 REPOSITORY = "hubfleet"
 _DOCKERFILE = "Dockerfile"
+_LEVEL = 3
+"""Of compression. Every plan has its archives made, and few have an image built: this takes a third of the usual time,
+for archives that are a twentieth larger."""
 
 
 @dataclass(frozen=True)
@@ -104,4 +107,4 @@ def _archive(content: Mapping[str, bytes]) -> bytes:
             member.size = len(content[name])
             member.mode = 0o755 if content[name][:2] == b"#!" else 0o644
             archive.addfile(member, io.BytesIO(content[name]))
-    return gzip.compress(plain.getvalue(), mtime=0)
+    return gzip.compress(plain.getvalue(), _LEVEL, mtime=0)

@@ -1,52 +1,41 @@
-"""All kinds of resources. A new kind is a file here, a line here, and the same two in `agent/`."""
+"""All kinds of resources. A new kind is a file here, a line here and in `__init__`, and a file in `agent/`."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 from hubfleet.errors import ApplyError
-from hubfleet.resources.account import Account
 from hubfleet.resources.base import Resource
-from hubfleet.resources.container import Container
-from hubfleet.resources.database import Database
-from hubfleet.resources.directory import Directory
-from hubfleet.resources.dockerengine import DockerEngine
-from hubfleet.resources.environment import Environment
-from hubfleet.resources.file import File
-from hubfleet.resources.firewall import Firewall
-from hubfleet.resources.image import Image
-from hubfleet.resources.imagecopy import ImageGiven, ImageTaken
-from hubfleet.resources.network import Network
-from hubfleet.resources.process import Process
-from hubfleet.resources.shared import SharedDirectory
-from hubfleet.resources.skeleton import Skeleton
-from hubfleet.resources.swarmmanager import SwarmManager
-from hubfleet.resources.swarmmember import SwarmMember
-from hubfleet.resources.swarmnode import SwarmNode
-from hubfleet.resources.trial import Trial
 
-KINDS: dict[str, type[Resource]] = {
-    Account.kind: Account,
-    Directory.kind: Directory,
-    File.kind: File,
-    Environment.kind: Environment,
-    Process.kind: Process,
-    DockerEngine.kind: DockerEngine,
-    Image.kind: Image,
-    ImageGiven.kind: ImageGiven,
-    ImageTaken.kind: ImageTaken,
-    Network.kind: Network,
-    Firewall.kind: Firewall,
-    Container.kind: Container,
-    SharedDirectory.kind: SharedDirectory,
-    Skeleton.kind: Skeleton,
-    Trial.kind: Trial,
-    Database.kind: Database,
-    SwarmManager.kind: SwarmManager,
-    SwarmMember.kind: SwarmMember,
-    SwarmNode.kind: SwarmNode,
+KINDS = {
+    "account": "Account",
+    "directory": "Directory",
+    "file": "File",
+    "environment": "Environment",
+    "process": "Process",
+    "docker engine": "DockerEngine",
+    "image": "Image",
+    "image in the registry": "ImageGiven",
+    "image from the registry": "ImageTaken",
+    "network": "Network",
+    "firewall": "Firewall",
+    "container": "Container",
+    "shared directory": "SharedDirectory",
+    "skeleton": "Skeleton",
+    "swarm manager": "SwarmManager",
+    "swarm member": "SwarmMember",
+    "swarm node": "SwarmNode",
+    "trial": "Trial",
+    "database": "Database",
 }
+"""The class of each kind. It is in the module of that name, in lower case; `agent/` has one of the same name."""
+
+
+def _class_of(kind: str) -> type[Resource]:
+    name = KINDS[kind]
+    return cast("type[Resource]", getattr(import_module(f"hubfleet.resources.{name.lower()}"), name))
 
 
 def from_json(data: dict[str, Any]) -> Resource:
@@ -54,12 +43,12 @@ def from_json(data: dict[str, Any]) -> Resource:
 
     Raises ApplyError for an unknown kind or a missing field.
     """
-    kind = KINDS.get(data.get("kind", ""))
-    if kind is None:
+    if data.get("kind") not in KINDS:
         raise ApplyError(
             f"unknown kind of resource {data.get('kind')!r}",
             remedy="use the hubfleet version that wrote it, or a newer one",
         )
+    kind = _class_of(data["kind"])
     known = {field.name for field in fields(kind)}
     try:
         return kind(**{name: _frozen(value) for name, value in data.items() if name in known})

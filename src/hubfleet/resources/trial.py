@@ -12,6 +12,11 @@ from hubfleet.resources.container import Container
 from hubfleet.resources.directory import Directory
 from hubfleet.resources.file import File
 
+LABEL = "hubfleet.trial"
+"""On the second hub's own containers; its value is the name of the hub that serves."""
+HUB_LABEL = "hubfleet.hub"
+"""On the containers of users' servers; its value is the name of their hub."""
+
 _DETAIL = (
     "a second hub is started beside the one that serves, from the new images and settings",
     "a test user's server starts there and runs a notebook; then all of it is removed",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import needs
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.agent import file as file_agent
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources import Account, Change, Directory, File, Resource, fingerprint

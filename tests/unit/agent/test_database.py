@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from hubfleet.agent import apply, database, observe
+from hubfleet.agent import database
+from hubfleet.agent.converge import apply, observe
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources import Change, Database
 
 PROGRAM = """
 import os, signal, sys
-from hubfleet.agent import apply, observe
+from hubfleet.agent.converge import apply, observe
 from hubfleet.resources import Database
 step = Database(*sys.argv[1:4], container="", mark=7)
 seen = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.agent import environment as builder
 from hubfleet.agent.uv import install_options, uv_environ
 from hubfleet.errors import ApplyError

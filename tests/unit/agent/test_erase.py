@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import needs
-from hubfleet.agent import Store
+from hubfleet.agent.store import Store
 from hubfleet.errors import CheckError
 
 

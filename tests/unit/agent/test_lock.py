@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hubfleet.agent import hold
+from hubfleet.agent.lock import hold
 from hubfleet.errors import LockedError
 
 HOLDER = """
 import sys
 from pathlib import Path
-from hubfleet.agent import hold
+from hubfleet.agent.lock import hold
 from hubfleet.errors import LockedError
 sys.stdin.readline()
 try:

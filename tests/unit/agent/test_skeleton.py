@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfleet.agent import apply, observe
+from hubfleet.agent.converge import apply, observe
 from hubfleet.config import Config
 from hubfleet.engines.docker import skeleton as begin
 from hubfleet.errors import CheckError

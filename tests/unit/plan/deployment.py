@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hubfleet.agent import hold
+from hubfleet.agent.lock import hold
 from hubfleet.machines import LocalMachine
 from hubfleet.plan import Desired, Event, Generations, Plan, apply_plan, make_plan
 from hubfleet.resources import Directory, Environment, File, Resource, tree_digest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfleet.agent import Progress
+from hubfleet.agent.base import Progress
 from hubfleet.errors import ApplyError, UnreachableError
 from hubfleet.machines import LocalMachine
 from hubfleet.plan import Desired, Event, Generations, Manifest, apply_plan, make_plan

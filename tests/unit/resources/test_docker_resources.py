@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hubfleet import agent
+from hubfleet.agent.converge import handler
 from hubfleet.errors import CheckError
 from hubfleet.parcel import parcel
 from hubfleet.resources import Container, DockerEngine, Firewall, Image, Network, Resource, from_json
@@ -38,7 +38,7 @@ RUNNING |= {"ours": False, "readable": True, "lacks": []}
 @pytest.mark.parametrize("resource", [DockerEngine(), IMAGE, NETWORK, FIREWALL, CONTAINER], ids=lambda one: one.kind)
 def test_json_there_and_back_and_the_agent_that_is_sent_knows_it(resource: Resource) -> None:
     assert from_json(json.loads(json.dumps(resource.to_json()))) == resource
-    assert resource.kind in agent.converge.HANDLERS
+    assert handler(resource.kind)
     names = zipfile.ZipFile(io.BytesIO(parcel())).namelist()
     module = type(resource).__module__.rsplit(".", 1)[1]
     assert {f"hubfleet/agent/{module}.py", f"hubfleet/resources/{module}.py"} <= set(names)

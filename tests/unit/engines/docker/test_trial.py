@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from hubfleet.agent.converge import HANDLERS
 from hubfleet.config import Config
 from hubfleet.engines.docker.desired import desired_state
 from hubfleet.resources import Container, File, Firewall, Network, Trial, from_json
+from hubfleet.resources.registry import KINDS
 from unit.engines.docker.test_desired import CANARY, site, wanted
 
 REAL, SECOND = "/var/lib/hubfleet/physics101", "/var/lib/hubfleet/physics101_try"
@@ -84,7 +84,7 @@ def test_json_there_and_back_and_the_agent_knows_it() -> None:
     assert back == made
     assert isinstance(back, Trial)
     assert back.fingerprint == made.fingerprint
-    assert made.kind in HANDLERS
+    assert made.kind in KINDS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from hubfleet.agent.base import Progress
 from hubfleet.errors import ApplyError
 from hubfleet.resources.base import Change, Observed
-from hubfleet.resources.shared import SharedDirectory
+from hubfleet.resources.shareddirectory import SharedDirectory
 
 LIMIT_S = 70.0
 """How long what another machine wrote is waited for: a client of NFS may take a minute to look again."""
