@@ -173,7 +173,7 @@ def test_what_a_container_needs(other: dict[str, Any], action: str, impact: str)
 
 
 def test_a_container_is_replaced_for_every_field_that_decides_what_it_is() -> None:
-    other: dict[str, Any] = {"name": "x", "reads": ("/x",), "ready": "/x", "impact": "x"}
+    other: dict[str, Any] = {"name": "x", "reads": ("/x",), "ready": "/x", "impact": "x", "noticed": False}
     assert replace(CONTAINER, **other).fingerprint == CONTAINER.fingerprint
     for field in fields(CONTAINER):
         if field.name not in other:

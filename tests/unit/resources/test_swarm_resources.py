@@ -39,7 +39,7 @@ KNOWN |= {"labels": {"worker": "yes", "machine": "work1"}}
 @pytest.mark.parametrize("resource", [MANAGER, MEMBER, NODE, FLEET], ids=lambda one: one.kind)
 def test_json_there_and_back_and_the_agent_that_is_sent_knows_it(resource: Resource) -> None:
     assert from_json(json.loads(json.dumps(resource.to_json()))) == resource
-    assert resource.kind in agent.converge.HANDLERS
+    assert agent.converge.handler(resource.kind)
     names = zipfile.ZipFile(io.BytesIO(parcel())).namelist()
     module = type(resource).__module__.rsplit(".", 1)[1]
     assert {f"hubfleet/agent/{module}.py", f"hubfleet/resources/{module}.py"} <= set(names)

@@ -21,12 +21,12 @@ def beside(config: Config, site: Site) -> tuple[Config, Site]:
     """What a second hub would be made from. Its homes are not kept, and its secrets are marks: see `Trial`.
 
     Mounts that each person has of their own are left out: nobody has made the test user's. It is on one machine always,
-    with no edge on another.
+    with no edge on another, and its servers too.
     """
     shared = tuple(mount for mount in config.storage.mounts if "{username}" not in str(mount))
     storage = config.storage.model_copy(update={"homes": None, "mounts": shared})
     marked = replace(site, layout=site.layout.trial, tokens=_marks(site.tokens), passwords=_marks(site.passwords))
-    return config.model_copy(update={"storage": storage, "machines": {}}), marked
+    return config.model_copy(update={"storage": storage, "machines": {}, "engine": "docker"}), marked
 
 
 def _marks(secrets: Mapping[str, str]) -> dict[str, str]:

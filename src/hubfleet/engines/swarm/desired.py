@@ -64,7 +64,7 @@ def hub_state(config: Config, site: Site) -> tuple[Resource, ...]:
         *_marker(config, site),
         *registry.trust(config, site),
         *registry.registry(config, site, who),
-        *registry.given(config, site, images[0], images[2]),
+        *registry.given(config, site, images[2]),
         *_nodes(config, site),
         *_machine(config, site),
         *_shared(config),

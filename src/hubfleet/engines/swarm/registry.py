@@ -76,7 +76,7 @@ def registry(config: Config, site: Site, who: Accounts) -> Iterator[Resource]:
         "certificate": _secret(folder / "certificate.pem", link.gate_certificate, who.edge),
         "key": _secret(folder / "key.pem", link.gate_key, who.edge),
         "machines": _secret(folder / "machines.pem", link.edge_certificate, who.edge),
-        "settings": File(str(folder / "config.yml"), _settings(folder), who.edge, who.edge, 0o644, returns=True),
+        "settings": File(str(folder / "config.yml"), _settings(folder), who.edge, who.edge, 0o644),
     }
     yield image
     for path in (folder, folder / "images"):
@@ -130,4 +130,4 @@ def _link(site: Site) -> Link:
 
 def _secret(path: Path, content: str, owner: str) -> File:
     # The certificates too: what a rollback finds of these is what is there now, as it is with keys. They go together.
-    return File(str(path), content, owner, owner, 0o600, secret=True, returns=True)
+    return File(str(path), content, owner, owner, 0o600, secret=True)
