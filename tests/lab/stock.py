@@ -28,9 +28,12 @@ _KEPT = 3
 """Of how many sources what was made is kept: several may be tried out by turns."""
 
 
-def stocked(lab: Lab, name: str = "hub1") -> Machine:
-    """A new machine with Docker running, and the images that a hub with `SETTINGS` needs: the first builds them."""
-    machine = lab.start(name, docker_installed=True)
+def stocked(lab: Lab, name: str = "hub1", shared: Path | None = None) -> Machine:
+    """A new machine with Docker running, and the images that a hub with `SETTINGS` needs: the first builds them.
+
+    ``shared``: as of `Lab.start`.
+    """
+    machine = lab.start(name, docker_installed=True, shared=shared)
     config = Config.model_validate({**SETTINGS, "login": {"password": "file"}})
     images = [hub_image(config, site("lab")), edge_image(config), user_image(config, site("lab"))]
     tags = hashlib.sha256("".join(image.tag for image in images).encode()).hexdigest()[:16]
