@@ -100,6 +100,13 @@ class Store:
 
         return erase.measure(path)
 
+    def room(self, path: str) -> int | None:
+        """How many bytes are free where a directory is; None if there is none."""
+        try:
+            return shutil.disk_usage(path).free
+        except FileNotFoundError:
+            return None
+
     def erase(self, path: str) -> None:
         """Delete a directory with all that is in it; see `agent.erase.erase`."""
         from hubfleet.agent import erase
