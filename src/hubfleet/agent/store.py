@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,10 @@ class Store:
     def room(self, path: str) -> int | None:
         """How many bytes are free where a directory is; None if there is none."""
         try:
-            return shutil.disk_usage(path).free
+            found = os.statvfs(path)
         except FileNotFoundError:
             return None
+        return found.f_bavail * found.f_frsize
 
     def erase(self, path: str) -> None:
         """Delete a directory with all that is in it; see `agent.erase.erase`."""
