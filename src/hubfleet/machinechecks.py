@@ -244,17 +244,20 @@ def _docker(facts: dict[str, Any], *, spans: bool) -> Iterator[Finding]:
 
 
 def _ports(config: Config, engine: Engine, facts: dict[str, Any], roles: Set[str]) -> Iterator[Finding]:
-    away = engine.elsewhere(config)
+    away, called = engine.elsewhere(config), engine.containers(config)
     wanted = {part: ports for part, ports in engine.ports(config).items() if _on(part, away, roles)}
-    ours = {*engine.containers(config).values(), *engine.doors(config.hub)}
-    for port in (port for ports in wanted.values() for port in ports):
-        holder = facts["listening"].get(str(port))
+    ours = {*called.values(), *engine.doors(config.hub)}
+    for part, port in ((part, port) for part, ports in wanted.items() for port in ports):
+        holder, name = facts["listening"].get(str(port)), facts["ports"].get(str(port), "")
         if holder is None:
             yield Finding("ok", f"port {port} is free")
-        elif facts["ports"].get(str(port)) in ours:
+        elif name == called[part]:
             yield Finding("ok", f"port {port} is this hub's")
+        elif name in ours:
+            setting = "listen.port" if part == engine.door else f"machines.{config.hub_machine}.link_port"
+            goes = f"{name} holds port {port}, and goes on until {called[part]} runs, which is to have it"
+            yield Finding("problem", f"{goes}. Try: {config.line(setting)}{setting}: another port")
         else:
-            name = facts["ports"].get(str(port), "")
             who = f"container {name}" if name else f"{holder['name']} (pid {holder['pid']})"
             yield Finding("problem", f"{who} holds port {port}. Try: end it, or choose another port")
 

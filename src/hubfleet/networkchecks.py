@@ -189,6 +189,11 @@ def linked(edge: str, hub: str, link: tuple[str, int], why: str, up: bool) -> Fi
     """Whether the edge's machine reaches the hub's. ``why`` not, or ""; ``up``: something listens there already."""
     host, port = link
     there = f"{hub} at {host}, TCP port {port}"
+    if ":" in host:  # where ssh connects to; a setting would have been refused
+        remedy = f"machines.{hub}.private_ip: its IPv4 address"
+        return Finding(
+            "problem", f"{there} is IPv6, and the edge's container reaches others by IPv4 only. Try: {remedy}"
+        )
     if not why:
         return Finding("ok", f"{edge} reaches {there}")
     if not up and why == _REFUSED:

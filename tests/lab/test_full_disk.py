@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import requests
 from harness import Person
 from hubs_there import HubThere, findings
 from machines import Lab
@@ -40,12 +41,19 @@ def test_nothing_is_lost_and_all_is_well_when_there_is_room_again(lab: Lab, tmp_
     kernel = ada.kernel()
     kernel.run("kept = 6 * 7")
     assert save(ada, "short") == 201
+    unused = ada.api("POST", "/users/ada/tokens", json={}).json()["token"]
     before = machine.run("docker", "ps", "--quiet")
 
     machine.run(FILL)
     assert kernel.run("print(kept)").startswith("42")
     assert save(ada, LONG) == 500
     assert machine.run("cat", hub.homes / "ada" / "kept.txt") == "short", "what was there is whole"
+    told = requests.get(f"{hub.url}/hub/api/user", headers={"Authorization": f"token {unused}"}, timeout=30)
+    assert (told.status_code, "The hub's disk is full" in told.text) == (503, True), "its first use cannot be noted"
+    status = hub.status()
+    assert status["state"] == "degraded"
+    full = [words.partition(":")[0] for words in status["problems"] if "the disk is full" in words]
+    assert full == [f"{hub.state}/hub", str(hub.homes)]
     hub.write(servers={"memory": {"limit": "1G"}})
     failed = hub.run("up", "--yes", check=False)
     assert failed.returncode == CheckError.exit_code

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dockerd
 import pytest
-from hubs_there import findings, write_files
+from hubs_there import HubThere, findings, write_files
 from machines import Lab, Machine
 from registries import Registry
 from stock import stocked
@@ -21,6 +21,10 @@ from pairs import make_pair
 pytestmark = [*needs.machines(), needs.command("docker-registry")]
 
 CERTIFICATES = "/etc/docker/certs.d"
+SITES = f"""FROM {dockerd.BASE}
+RUN head -c 1000000 /dev/urandom >/opt/site-data && echo "from the registry" >/opt/site
+"""
+"""An image that a site might have: what is in its own layer can only come from the registry."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,8 @@ def machine(lab: Lab) -> Machine:
 
 @pytest.fixture(scope="module")
 def registry(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """On the machine's network; it has ``ours/base:1``, and the machine has neither that nor its authority."""
+    """On the machine's network; it has ``ours/base:1`` and ``ours/site:1``, and the machine has neither these nor its
+    authority."""
     gateway = f"{machine.address.rpartition('.')[0]}.1"
     folder = tmp_path_factory.mktemp("registry")
     made = Registry(folder, gateway, make_pair("authority", authority=True))
@@ -40,6 +45,9 @@ def registry(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         machine.docker("tag", dockerd.BASE, f"{made.name}/ours/base:1")
         machine.docker("push", f"{made.name}/ours/base:1")
         machine.docker("rmi", f"{made.name}/ours/base:1")
+        machine.docker("build", "--no-cache", "--tag", f"{made.name}/ours/site:1", "-", text=SITES)
+        machine.docker("push", f"{made.name}/ours/site:1")
+        machine.docker("rmi", f"{made.name}/ours/site:1")
         machine.run(f"rm -r {CERTIFICATES}")
         yield made
     finally:
@@ -104,3 +112,19 @@ def test_an_image_that_does_not_exist_is_noticed_before_anything_serving_is_touc
     assert "Nothing was changed" in done.err
     assert machine.run(f"docker inspect --format '{form}' $(docker ps --quiet)") == parts
     assert machine.run("cat /var/lib/hubfleet/lab/*/*.json | sha256sum; ls /var/lib/hubfleet/lab/generations") == files
+
+
+def test_up_pulls_an_image_builds_on_it_and_servers_run_there(
+    machine: Machine, registry: Registry, tmp_path: Path
+) -> None:
+    hub, image = HubThere(machine, tmp_path), f"{registry.name}/ours/site:1"
+    assert machine.docker("images", "--quiet", image) == ""
+    (tmp_path / "site-ca.crt").write_bytes(registry.authority.read_bytes())
+    hub.write(servers={"image": image}, network={"ca_bundle": "site-ca.crt"})
+    hub.run("up", "--yes", timeout=1200)
+    assert machine.docker("images", "--quiet", image)
+    assert machine.run(f"ls {CERTIFICATES} 2>/dev/null", check=False) == "", "it is trusted for the pull only"
+    ada = hub.person("ada")
+    assert ada.start()[-1].get("ready")
+    assert ada.kernel().run("print(open('/opt/site').read())").strip() == "from the registry"
+    assert hub.changes() == []

@@ -227,7 +227,7 @@ def test_a_full_disk_under_the_hub_is_named_and_passes_by_itself(
     disk.fill()
     newcomer = Person(hub, "newcomer", PASSWORD)
     page = newcomer.sign_up(hub.password("class_password"))
-    assert page.status_code == 500
+    assert page.status_code == 503
     assert "The hub's disk is full" in page.text
     assert "servers that run go on running" in page.text
     restart_hub(hub)
@@ -243,10 +243,25 @@ def test_a_full_disk_under_the_hub_is_named_and_passes_by_itself(
     assert cell.reconnects == 0
 
 
+def test_a_right_token_is_not_called_wrong_on_a_full_disk(hub: RunningHub, ada: Person, disk: SmallDisk) -> None:
+    """The first use of a token is noted before anything else."""
+    token = ada.api("POST", "/users/ada/tokens", json={}).json()["token"]
+    asked = {"url": f"{hub.url}/hub/api/user", "headers": {"Authorization": f"token {token}"}, "timeout": 10}
+    disk.fill()
+    for method in ("GET", "POST"):
+        told = requests.request(method, **asked)
+        assert (told.status_code, told.json()["status"]) == (503, 503), told.text
+        assert told.json()["message"].startswith("The hub's disk is full")
+    assert str(disk.place) in await_problem(hub, "the disk is full")
+    disk.relieve()
+    assert requests.get(**asked).json()["name"] == "ada"
+    assert requests.get(**{**asked, "headers": {"Authorization": "token none"}}).status_code == 403
+
+
 def test_a_disk_that_was_full_for_a_while_needs_no_restart(hub: RunningHub, ada: Person, disk: SmallDisk) -> None:
     pid = hub.pid("hub")
     disk.fill()
-    assert Person(hub, "hasty", PASSWORD).sign_up(hub.password("class_password")).status_code == 500
+    assert Person(hub, "hasty", PASSWORD).sign_up(hub.password("class_password")).status_code == 503
     assert ada.jupyter("GET", "/api/status").status_code == 200
     disk.relieve()
     await_that("people can log in again", lambda: can_log_in(ada), 60)

@@ -9,7 +9,7 @@ import pytest
 from hubfleet.checks import Finding, failures
 from hubfleet.config import Config
 from hubfleet.engines import engine
-from hubfleet.machinechecks import judged
+from hubfleet.machinechecks import ALL, judged
 
 HEALTHY: dict[str, Any] = {
     "system": "debian",
@@ -105,7 +105,22 @@ def test_each_of_two_machines_is_asked_for_its_own_ports(roles: set[str], free: 
     found = [one.text for one in judged(config, engine("docker"), HEALTHY, 0, roles)]
     assert [text for text in found if text.startswith("port ")] == [f"port {port} is free" for port in free]
     assert any("enough for 8 servers" in text for text in found) == (roles == {"hub"})
-    # what was there before the edge moved is the hub's own
-    old = {"listening": {"443": PROXY, "7443": PROXY}}
-    ours = {"443": "hubfleet-physics101-gate", "7443": "hubfleet-physics101-edge"}
-    assert failures(judged(config, engine("docker"), {**HEALTHY, **old, "ports": ours}, 0, roles)) == []
+    ours = {"443": "hubfleet-physics101-edge", "80": "hubfleet-physics101-edge", "7443": "hubfleet-physics101-gate"}
+    there = {"listening": dict.fromkeys(ours, PROXY), "ports": ours}
+    assert failures(judged(config, engine("docker"), {**HEALTHY, **there}, 0, roles)) == []
+
+
+@pytest.mark.parametrize(
+    ("apart", "holds", "wants", "setting"),
+    [(True, "edge", "gate", "machines.hub1.link_port"), (False, "gate", "edge", "listen.port")],
+)
+def test_a_port_is_not_free_while_what_served_before_has_it(apart: bool, holds: str, wants: str, setting: str) -> None:
+    """One way in is on this machine now and another is to be: both run for a moment."""
+    machines: dict[str, Any] = {"hub1": {"ssh": "a"}}
+    if apart:
+        machines = {"hub1": {"ssh": "a", "roles": ["hub"], "link_port": 8000}, "front": {"ssh": "b", "roles": ["edge"]}}
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "https": "off", "machines": machines})
+    held = {"listening": {"8000": PROXY}, "ports": {"8000": f"hubfleet-physics101-{holds}"}}
+    (problem,) = failures(judged(config, engine("docker"), {**HEALTHY, **held}, 0, {"hub"} if apart else ALL))
+    assert f"hubfleet-physics101-{holds} holds port 8000, and goes on until hubfleet-physics101-{wants}" in problem.text
+    assert problem.text.endswith(f"Try: {setting}: another port")

@@ -155,6 +155,12 @@ def test_the_line_between_two_machines(why: str, up: bool, level: str, words: st
     assert (found.level, words in found.text) == (level, True), found
 
 
+def test_the_edges_container_has_no_way_to_an_address_of_version_6() -> None:
+    """Its machine may have one, so that a look from there says nothing."""
+    found = networkchecks.linked("front", "hub1", ("2001:db8::7", 7443), "", True)
+    assert (found.level, "Try: machines.hub1.private_ip: its IPv4 address" in found.text) == ("problem", True), found
+
+
 def test_the_private_address_is_the_machines() -> None:
     hub1 = {"ssh": "a", "roles": ["hub"], "private_ip": "10.0.0.10"}
     given = config(machines={"hub1": hub1, "front": {"ssh": "b", "roles": ["edge"]}})

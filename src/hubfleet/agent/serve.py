@@ -172,7 +172,7 @@ def _secret(request: dict[str, Any], progress: Callable[[str], None], held: Exit
 
 STORE = (
     *("read", "write", "names", "make_directory", "make_folder", "remove", "point", "pointed"),
-    *("database", "keep_database", "measure", "erase"),
+    *("database", "keep_database", "measure", "room", "erase"),
 )
 """The methods of `Store` that can be asked for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,14 @@ class Store:
         from hubfleet.agent import erase
 
         return erase.measure(path)
+
+    def room(self, path: str) -> int | None:
+        """How many bytes are free where a directory is; None if there is none."""
+        try:
+            found = os.statvfs(path)
+        except FileNotFoundError:
+            return None
+        return found.f_bavail * found.f_frsize
 
     def erase(self, path: str) -> None:
         """Delete a directory with all that is in it; see `agent.erase.erase`."""

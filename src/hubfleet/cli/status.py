@@ -19,6 +19,7 @@ from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.moved import deployed_last, still_runs
 from hubfleet.cli.parts import UNREACHABLE, Part
 from hubfleet.cli.talk import ask_launcher, hear, people
+from hubfleet.hub.preflight import MIN_FREE_BYTES
 from hubfleet.layout import ROOT_BASE
 
 WATCH_EVERY_S = 2
@@ -60,6 +61,7 @@ def gather(deployment: Deployment) -> dict[str, Any]:
     }
     answers, found["problems"] = hear(deployment, questions)
     found.update(servers=answers.get("launcher", []), users=answers.get("hub", []))
+    found["problems"] += full_disks(deployment)
     if not any(part.state == UNREACHABLE for part in statuses.values()):  # or there is nobody to show one
         look_at_certificate(deployment, found)
     found["state"] = "degraded" if found["problems"] else "running"
@@ -69,6 +71,16 @@ def gather(deployment: Deployment) -> dict[str, Any]:
 def _entry(deployment: Deployment, name: str, part: Part) -> dict[str, Any]:
     told = {key: value for key, value in vars(part).items() if key != "why"}
     return {**told, "machine": deployment.machine_of(name).name}
+
+
+def full_disks(deployment: Deployment) -> list[str]:
+    """A line for each directory that has no room for what the hub notes down, or people save."""
+    lines = []
+    for path in filter(None, (deployment.layout.hub_dir, deployment.homes)):
+        free = deployment.machine.store.room(str(path))
+        if free is not None and free < MIN_FREE_BYTES:
+            lines.append(f"{path}: the disk is full ({free} bytes free). Running servers go on. Try: free some space")
+    return lines
 
 
 def look_at_certificate(deployment: Deployment, found: dict[str, Any]) -> None:

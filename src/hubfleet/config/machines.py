@@ -56,6 +56,8 @@ def _machine_address(raw: object) -> str:
         raise BadValue(f"`{raw}` is not an IP address", "10.0.0.10") from None
     if address.is_unspecified or address.is_loopback or address.is_multicast:
         raise BadValue(f"`{raw}` is no address that another machine could reach it at", "10.0.0.10")
+    if address.version != 4:  # the networks that Docker makes have none
+        raise BadValue(f"`{raw}` is an IPv6 address, and the edge's container reaches others by IPv4 only", "10.0.0.10")
     return str(address)
 
 
@@ -79,7 +81,7 @@ def _url(raw: object) -> str:
 
 Destination = Annotated[str, PlainValidator(_destination), Form("SSH destination")]
 Role = Annotated[str, PlainValidator(_role), Form("hub, edge, worker or storage")]
-MachineAddress = Annotated[str, PlainValidator(_machine_address), Form("IP address")]
+MachineAddress = Annotated[str, PlainValidator(_machine_address), Form("IPv4 address")]
 Image = Annotated[str, PlainValidator(_image), Form("image with version")]
 Reachable = Annotated[
     Network, not_everybody("every machine of the site would be open to users", "those they need only")

@@ -20,6 +20,7 @@ from traitlets import Unicode
 
 from hubfleet import openfiles
 from hubfleet.hub import database, handlers
+from hubfleet.hub.unwritable import telling
 
 
 class OAuthServer(JupyterHubOAuthServer):
@@ -84,9 +85,10 @@ class Hub(JupyterHub):
         self.oauth_provider = OAuthServer(self.db, validator, token_expires_in=self.oauth_token_expires_in)
 
     def init_handlers(self) -> None:
-        """As in JupyterHub, with ours before its own: the first one at an address answers."""
+        """As in JupyterHub, with ours before its own: the first one at an address answers. All tell of a full disk."""
         super().init_handlers()
-        self.handlers[:0] = self.add_url_prefix(self.hub_prefix, handlers.HANDLERS)
+        every = [*self.add_url_prefix(self.hub_prefix, handlers.HANDLERS), *self.handlers]
+        self.handlers = [(path, telling(handler), *more) for path, handler, *more in every]
 
     async def start(self) -> None:
         """As in JupyterHub, with a door that a class gets through at once, and one more for other machines."""

@@ -182,6 +182,9 @@ class _RemoteStore(Store):
     def measure(self, path: str) -> dict[str, Any] | None:
         return cast("dict[str, Any] | None", self._do("measure", path))
 
+    def room(self, path: str) -> int | None:
+        return cast("int | None", self._do("room", path))
+
     def erase(self, path: str) -> None:
         self._do("erase", path)
 

@@ -108,11 +108,15 @@ class Generations:
         return newest + 1
 
     def switch(self, number: int) -> None:
-        """Makes a generation the current one, in one step, and forgets all but the last 20."""
+        """Makes a generation the current one, in one step, and forgets old ones.
+
+        The last 20 are kept, and the last 20 that were carried out: to these one goes back, however many were killed.
+        """
         self._store.write(str(self.folder(number) / "deployed"), time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n")
         self._store.point(str(self.path / "current"), self.folder(number).name)
-        for old in self.numbers()[:-KEPT]:
-            if old != number:
+        kept = {*self.numbers()[-KEPT:], *self.deployed()[:KEPT]}
+        for old in self.numbers():
+            if old not in kept:
                 self._store.remove(str(self.folder(old)))
 
     def deployed(self) -> list[int]:

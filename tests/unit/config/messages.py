@@ -198,6 +198,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "hubfleet.yaml:2: machines.a.private_ip: `127.0.0.1` is no address that another machine could reach it at. "
         "Try: 10.0.0.10",
     ),
+    "private address of version 6": (
+        f"{HUB}machines: {{a: {{ssh: a, private_ip: 'fd00::7'}}}}\n",
+        "hubfleet.yaml:2: machines.a.private_ip: `fd00::7` is an IPv6 address, and the edge's container reaches others by "
+        "IPv4 only. Try: 10.0.0.10",
+    ),
     "port of a line that is not there": (
         f"{HUB}machines: {{a: {{ssh: a, link_port: 7000}}}}\n",
         "hubfleet.yaml:2: machines.a.link_port: no edge on another machine comes in by it. Try: remove it",

@@ -31,6 +31,17 @@ def test_last_twenty_are_kept_and_can_be_read(tmp_path: Path) -> None:
     assert generations.read(24)["local"] == (File(str(tmp_path / "a"), "23\n"),)
 
 
+def test_deployments_that_were_killed_do_not_push_out_what_one_goes_back_to(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first = _record(_wants(state, _image("first")))
+    for number in range(25):
+        _record(_wants(state, _image(f"killed-{number}")), finished=False)
+    last = _record(_wants(state, _image("last")))
+    generations = Generations(state)
+    assert (generations.current(), generations.before()) == (last, first)
+    assert generations.numbers() == [first, *range(last - 19, last + 1)]
+
+
 def test_plan_made_before_another_deployment_is_refused(tmp_path: Path) -> None:
     plan = plan_now(desired(tmp_path, "first"))
     deploy(desired(tmp_path, "second"))

@@ -46,10 +46,9 @@ def edge_files(config: Config, site: Site, who: Accounts) -> dict[str, File]:
     given = {} if not isinstance(https, Https) else vars(https)
     names = {"certificate": "certificate.pem", "key": "key.pem", "ca_bundle": "authority.pem"}
     paths = {key: str(folder / name) for key, name in names.items() if given.get(key)}
-    address = f"[{site.hub_address}]" if ":" in site.hub_address else site.hub_address
     places = edge.Places(
         entrance=str(parts.entrance(layout)),
-        gate=f"{address}:{parts.gate_port(config)}" if config.edge_apart else "",
+        gate=f"{site.hub_address}:{parts.gate_port(config)}" if config.edge_apart else "",
         link=str(parts.link_dir(layout)) if config.edge_apart else "",
         storage=str(folder / "storage"),
         http_port=parts.EDGE_HTTP,

@@ -123,13 +123,6 @@ def test_each_end_knows_the_others_certificate() -> None:
     assert "insecure_skip_verify" not in json.dumps(proxy)
 
 
-def test_an_address_of_version_6_is_in_brackets() -> None:
-    given, found = config(), dataclasses.replace(facts(), hub_address="2001:db8::7")
-    (front,) = engine("docker").desired_elsewhere(given, found).values()
-    (text,) = [item.content for item in front if isinstance(item, File) and item.path.endswith("caddy.json")]
-    assert "[2001:db8::7]:7443" in text
-
-
 def test_what_is_tried_out_does_not_depend_on_where_the_edge_is() -> None:
     tried = [next(item for item in found if isinstance(item, Trial)) for found in (on_both()[0], alone())]
     assert tried[0].fingerprint == tried[1].fingerprint
