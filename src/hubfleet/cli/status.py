@@ -19,8 +19,7 @@ from hubfleet.cli.deployment import Deployment, Options, open_deployment
 from hubfleet.cli.moved import deployed_last, still_runs
 from hubfleet.cli.parts import UNREACHABLE, Part
 from hubfleet.cli.talk import ask_launcher, hear, people
-from hubfleet.hub.preflight import MIN_FREE_BYTES
-from hubfleet.layout import ROOT_BASE
+from hubfleet.layout import MIN_FREE_BYTES, ROOT_BASE
 
 WATCH_EVERY_S = 2
 

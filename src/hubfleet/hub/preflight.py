@@ -18,13 +18,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from hubfleet.hub.settings import HubSettings
+from hubfleet.layout import MIN_FREE_BYTES
 
 log = logging.getLogger("hubfleet.hub")
 
 LOCK_PATIENCE_S = 5.0
 COPIES = 3
 COPY_EVERY_S, LOOK_EVERY_S = 3600, 30
-MIN_FREE_BYTES = 1024 * 1024
 BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database while it is open, and leaves there when it is killed."""
 
