@@ -96,10 +96,11 @@ def machine_state(config: Config, site: Site, name: str) -> tuple[Resource, ...]
 
 
 def _nodes(config: Config, site: Site) -> Iterator[SwarmNode]:
-    """How the manager tells those with servers from others."""
-    for name in config.worker_machines:
-        availability = "pause" if name in site.drained else "active"
-        yield SwarmNode(name, config.hub, site.addresses[name], {WORKER: "yes"}, availability)
+    """How the manager tells machines apart, and those with servers from others."""
+    hub, workers = str(config.hub_machine), config.worker_machines
+    for name in dict.fromkeys((hub, *workers)):
+        labels = {WORKER: "yes"} if name in workers else {}
+        yield SwarmNode(name, config.hub, site.addresses[name], labels, "pause" if name in site.drained else "active")
 
 
 def _machine(config: Config, site: Site) -> Iterator[Resource]:
