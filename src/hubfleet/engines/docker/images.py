@@ -37,7 +37,7 @@ CERTIFICATE_VARIABLES = (
 _BUILD, _CODE = f"{ROOT}/build", f"{ROOT}/code"
 _HUB_PACKAGES = """\
 apt-get update -q
-apt-get install -q -y --no-install-recommends ca-certificates python3 python3-venv
+apt-get install -q -y --no-install-recommends ca-certificates nftables python3 python3-venv
 """
 _EDGE_PACKAGES = """\
 apt-get update -q
