@@ -37,7 +37,7 @@ CERTIFICATE_VARIABLES = (
 _BUILD, _CODE = f"{ROOT}/build", f"{ROOT}/code"
 _HUB_PACKAGES = """\
 apt-get update -q
-apt-get install -q -y --no-install-recommends ca-certificates nftables python3 python3-venv
+apt-get install -q -y --no-install-recommends ca-certificates python3 python3-venv
 """
 _EDGE_PACKAGES = """\
 apt-get update -q
@@ -46,6 +46,14 @@ apt-get install -q -y --no-install-recommends ca-certificates caddy curl
 _REGISTRY_PACKAGES = """\
 apt-get update -q
 apt-get install -q -y --no-install-recommends docker-registry
+"""
+_GUARD_PACKAGES = """\
+apt-get update -q
+apt-get install -q -y --no-install-recommends nftables python3-minimal
+"""
+_GUARD_CODE = f"""\
+mkdir -p {PACKAGES}
+cp -r {_CODE}/package/. {PACKAGES}/
 """
 _PYTHON = """\
 if ! python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
@@ -106,6 +114,14 @@ def edge_image(config: Config) -> Image:
 def registry_image(config: Config) -> Image:
     """The image of a registry that gives images to other machines."""
     return _image(config, "registry", config.base_image, _Step({"build.sh": _script(_REGISTRY_PACKAGES, _CLEAN)}))
+
+
+def guard_image(config: Config, site: Site) -> Image:
+    """The image of what keeps servers apart on each machine: small, for every machine fetches it."""
+    first = _Step({"build.sh": _script(_GUARD_PACKAGES, _CLEAN)})
+    code = {**_tree(site.package / "guard", "package/hubfleet/guard")}
+    code["package/hubfleet/__init__.py"] = (site.package / "__init__.py").read_bytes()
+    return _image(config, "guard", config.base_image, first, _Step({"build.sh": _script(_GUARD_CODE)}, code))
 
 
 def user_image(config: Config, site: Site) -> Image:

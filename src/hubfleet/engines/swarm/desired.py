@@ -16,8 +16,17 @@ from hubfleet.config.fleet import addresses
 from hubfleet.engines.accounts import accounts_of
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import desired, front, parts
-from hubfleet.engines.docker.images import edge_image, hub_image, user_image
+from hubfleet.engines.docker.images import edge_image, guard_image, hub_image, user_image
 from hubfleet.engines.swarm import registry
+from hubfleet.engines.swarm.guarding import guard
+from hubfleet.engines.swarm.places import (
+    DOOR_PORT,
+    HUB_PORT,
+    PROBE_PORT,
+    SERVER_PORT,
+    fleet_network,
+    out_network,
+)
 from hubfleet.resources import (
     Directory,
     DockerEngine,
@@ -31,22 +40,10 @@ from hubfleet.resources import (
     SwarmNode,
 )
 
-HUB_PORT, DOOR_PORT, SERVER_PORT = 8081, 7446, 8888
-"""Where hub, launcher and servers listen in the network between machines."""
 MARKER = ".hubfleet-fleet"
 """A file among the homes, written on the hub's machine."""
 WORKER = "worker"
 """The label of machines that have users' servers."""
-
-
-def fleet_network(hub: str) -> str:
-    """The network between the machines, on which the hub's parts and users' servers find each other."""
-    return f"hubfleet-{hub}-fleet"
-
-
-def out_network(hub: str) -> str:
-    """The network by which users' servers reach the internet, each from its own machine."""
-    return f"hubfleet-{hub}-out"
 
 
 def hub_state(config: Config, site: Site) -> tuple[Resource, ...]:
@@ -64,10 +61,12 @@ def hub_state(config: Config, site: Site) -> tuple[Resource, ...]:
         *_marker(config, site),
         *registry.trust(config, site),
         *registry.registry(config, site, who),
-        *registry.given(config, site, images[2]),
+        guard_image(config, site),
+        *registry.given(config, site, images[2], guard_image(config, site)),
         *_nodes(config, site),
         *_machine(config, site),
         *_shared(config),
+        *((guard(config, site),) if hub_machine in config.worker_machines else ()),
         *desired.serving(config, site, _form(config, site), desired.here(parts.users_network(config.hub)), images),
     )
 
@@ -86,8 +85,9 @@ def machine_state(config: Config, site: Site, name: str) -> tuple[Resource, ...]
             *registry.trust(config, site),
             SwarmMember(config.hub, manager, site.addresses[manager], site.addresses[name]),
             *(SharedDirectory(str(Path(one.path).parent), MARKER, one.content) for one in _marker(config, site)),
-            *registry.taken(config, site, user_image(config, site)),
+            *registry.taken(config, site, user_image(config, site), guard_image(config, site)),
             *_machine(config, site),
+            guard(config, site),
         ]
     if name == config.edge_machine:
         known = {resource.id for resource in wanted}
@@ -133,6 +133,7 @@ def _form(config: Config, site: Site) -> desired.Form:
         "network": fleet_network(config.hub),
         "way_out": out_network(config.hub),
         "door": {"address": fleet.launcher, "port": DOOR_PORT},
+        "probe": {"address": fleet.launcher, "port": PROBE_PORT},
         "server_port": SERVER_PORT,
         "homes": homes(config, site.layout.homes),
         "placement": [f"node.labels.hubfleet.{config.hub}.{WORKER}==yes"],

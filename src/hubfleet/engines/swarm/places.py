@@ -1,0 +1,16 @@
+"""Where things are in the network between machines, and what it is called."""
+
+from __future__ import annotations
+
+HUB_PORT, DOOR_PORT, PROBE_PORT, SERVER_PORT = 8081, 7446, 7447, 8888
+"""Where hub, launcher and servers listen; at the launcher's address nothing answers servers at the probe's."""
+
+
+def fleet_network(hub: str) -> str:
+    """The network between the machines, on which the hub's parts and users' servers find each other."""
+    return f"hubfleet-{hub}-fleet"
+
+
+def out_network(hub: str) -> str:
+    """The network by which users' servers reach the internet, each from its own machine."""
+    return f"hubfleet-{hub}-out"
