@@ -22,7 +22,9 @@ from hubfleet.config.fields import (
 from hubfleet.config.https import Domain, Https, HttpsSetting, Kind
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.machines import Image, MachineSettings, SiteNetwork
-from hubfleet.config.paths import HomesPath, Mount, MountText
+from hubfleet.config.owner import OwnerOptions
+from hubfleet.config.paths import HomesPath, HostDirectory, Mount, MountText
+from hubfleet.config.projects import Project, Projects
 from hubfleet.config.section import Section, setting
 from hubfleet.config.servers import ServerOptions, Servers
 
@@ -134,9 +136,44 @@ class Storage(Section):
     ] = setting(Homes(), "Home directories, or the word `none`: nothing is kept.", {"skeleton": "skel"}, "none")
     mounts: Mounts = setting(
         (),
-        "Host directories in servers, `host:container:ro|rw`. Variables: {username}, {hub}.",
-        ["/srv/published:/srv/published:ro", "/work/{username}:/work:rw"],
+        "Host directories in servers, `host:container:ro|rw`. Variables: {username}, {hub}, {tenant_id} (the last part "
+        "of the hub's name), {tas_homeDirectory} (as the service tells it that knows the user's id).",
+        ["/srv/published:/srv/published:ro", "/work/{tas_homeDirectory}:/home/jupyter/work:rw"],
     )
+    must_be_mounted: tuple[HostDirectory, ...] = setting(
+        (), "Where the host must have file systems mounted. While one is not, what lies below is refused.", ["/work"]
+    )
+    owner: OwnerOptions = setting(OwnerOptions(), "Who owns a user's files.", {"range": "200000-209999"})
+    projects: Projects | None = setting(
+        None, "Directories of projects, for who belongs to them.", {"path": "/corral/projects"}
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Whether the launcher asks services of the site."""
+        return self.owner.by_service or bool(self.services)
+
+    @property
+    def services(self) -> dict[str, str]:
+        """The addresses of services that the launcher asks, by setting."""
+        owner, projects = self.owner, self.projects
+        found = {
+            "storage.owner.tas.url": owner.tas and owner.tas.url,
+            "storage.owner.ldap.url": owner.ldap and owner.ldap.url,
+            "storage.projects.service": projects and projects.service,
+        }
+        return {path: address for path, address in found.items() if address}
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The secrets that services are shown, by name, and the setting that needs each; "" where it may be missing."""
+        found = {}
+        if self.owner.by_service:
+            needed = self.owner.tas or (self.owner.ldap and self.owner.ldap.bind)
+            found["owner_password"] = f"storage.owner.{self.owner.kind}" if needed else ""
+        if self.projects and self.projects.service:
+            found["projects_token"] = "storage.projects.service"
+        return found
 
 
 class PartStorage(Section):
@@ -156,6 +193,9 @@ class Group(User):
     """People, and what differs for them. Of a user's groups, the one that stands last in the file wins."""
 
     members: tuple[UserName, ...] = setting((), "Login names.", ["ta1", "ta2"])
+    project: Project | None = setting(
+        None, "A project that the group works on, see `storage.projects`.", {"title": "Shake table, 2026"}
+    )
 
 
 class Config(Section):

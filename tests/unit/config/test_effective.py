@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubfleet.config import Config, Mount, effective, explain, load, visible_profiles
+from hubfleet.config.owner import Owner
 from hubfleet.errors import ConfigError
 
 TEXT = """\
@@ -118,3 +119,33 @@ def test_a_user_name_cannot_lead_a_mount_to_the_host() -> None:
     for name in ("run", "lib"):
         with pytest.raises(ConfigError, match="refused: gives users the host"):
             mount.expand(name, "hub")
+
+
+SITE = """\
+hub: prod.designsafe
+storage:
+  owner: {tas: {url: "https://tas.example.edu/api/v1", account: hub}}
+  must_be_mounted: [/work]
+  mounts:
+    - /work/{tas_homeDirectory}:/home/jupyter/work:rw
+    - /corral/{tenant_id}/{username}:/corral:ro
+"""
+
+
+def test_what_depends_on_the_site(tmp_path: Path) -> None:
+    file = tmp_path / "hubfleet.yaml"
+    file.write_text(SITE)
+    config = load(file, environ={})
+    corral = Mount("/corral/designsafe/ada", "/corral", "ro")
+    found = effective(config, "ada", owner=Owner(5000, 6000, "01234/ada"))
+    assert found.mounts == (Mount("/work/01234/ada", "/home/jupyter/work", "rw"), corral)
+    assert (found.owner, found.must_be_mounted) == (Owner(5000, 6000, "01234/ada"), ("/work",))
+    unknown = effective(config, "ada", owner=Owner(5000, 6000))
+    assert [mount.for_home for mount in unknown.mounts] == [True, False]
+
+
+def test_a_name_is_no_variable(tmp_path: Path) -> None:
+    file = tmp_path / "hubfleet.yaml"
+    file.write_text(SITE)
+    found = effective(load(file, environ={}), "{tas_homedirectory}", owner=Owner(5000, 6000, "01234/ada"))
+    assert found.mounts[1].host == "/corral/designsafe/{tas_homedirectory}"
