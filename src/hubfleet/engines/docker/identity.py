@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from hubfleet.config.owner import Owner
 from hubfleet.engines.docker.api import Api
 from hubfleet.engines.docker.specification import HUB_LABEL, SERVER_LABEL
 
@@ -24,11 +25,11 @@ class Identities:
         self._known: dict[str, dict[str, str]] = {}
         self._reading = asyncio.Lock()
 
-    async def write(self, server: str, image: str, name: str, uid: int) -> Mapping[str, Path]:
+    async def write(self, server: str, image: str, name: str, owner: Owner) -> Mapping[str, Path]:
         """Write the files of one server; returns them by their place in the image. Raises as `Api`, and OSError."""
         own = {
-            "/etc/passwd": f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash\n",
-            "/etc/group": f"{name}:x:{uid}:\n",
+            "/etc/passwd": f"{name}:x:{owner.uid}:{owner.gid}::/home/{name}:/bin/bash\n",
+            "/etc/group": f"{name}:x:{owner.gid}:\n",
         }
         async with self._reading:
             if image not in self._known:

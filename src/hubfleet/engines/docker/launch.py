@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,8 +27,10 @@ from hubfleet.engines.docker.output import Outputs
 from hubfleet.engines.docker.places import Place, place_of, with_inner
 from hubfleet.engines.docker.specification import Server, Settings, container_name
 from hubfleet.engines.homes import Homes
-from hubfleet.engines.uids import NoIdLeft, uid_for
+from hubfleet.engines.mounted import require_mounted
+from hubfleet.engines.uids import NoIdLeft, owner_of
 from hubfleet.launcher.base import (
+    PROJECT_LEFT_OUT,
     Progress,
     Record,
     Request,
@@ -108,16 +110,16 @@ class DockerLaunch:
             raise StartFailed(f"{missing}; an administrator has to run: hubfleet up")
         try:
             progress("Preparing the home directory")
-            server = await self._prepared(request, effective, image)
+            server = await self._prepared(request, effective, image, progress)
             program = specification.program(self._settings, server, request, effective)
-            door = Door(server.door, server.uid, program, server.places)
+            door = Door(server.door, server.owner.uid, program, server.places)
             await door.open()
         except BaseException:
             self._clean(request.id)
             raise
         made = name
         try:
-            os.chown(server.run, server.uid, self._settings.hub_gid)
+            os.chown(server.run, server.owner.uid, self._settings.hub_gid)
             server.run.chmod(0o710)
             progress("Making the container")
             made = await self._api.create(name, specification.container(self._settings, server, effective))
@@ -136,17 +138,21 @@ class DockerLaunch:
         progress("The server is up")
         return record
 
-    async def _prepared(self, request: Request, effective: Effective, image: str) -> Server:
+    async def _prepared(self, request: Request, effective: Effective, image: str, progress: Progress) -> Server:
         """Make what a server's container is to show. Raises StartFailed, OSError, NoIdLeft, and as `Api`."""
         root, name = self._settings.host_root, system_name(request.user)
-        uid = uid_for(self._layout.uids, self._layout.hub, name, root)
-        home = Place.of(self._homes.of(request.id, name, uid), f"/home/{name}", True)
-        places = [*with_inner(home, ""), *(p for m in effective.mounts for p in with_inner(place_of(m, root), root))]
+        # Beside the loop: a file server that is away would stop it for everybody.
+        await asyncio.to_thread(require_mounted, effective, root)
+        owner = owner_of(effective, self._layout, name, self._settings.ids, root)
+        home = Place.of(self._homes.of(request.id, name, owner), f"/home/{name}", True)
+        shown = [*(place_of(mount, root) for mount in effective.mounts), *_projects(effective, root, progress)]
+        places = [*with_inner(home, ""), *(inner for place in shown for inner in with_inner(place, root))]
         run = self._layout.servers_run / short_id(request.id)
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(mode=0o700)
-        identity = await self._identities.write(short_id(request.id), image, name, uid)
-        return Server(request.id, name, uid, run, identity, places)
+        identity = await self._identities.write(short_id(request.id), image, name, owner)
+        folders = (effective.projects_at,) if effective.projects_at else ()
+        return Server(request.id, name, owner, run, identity, places, folders)
 
     def _record(self, request: Request, server: Server, container: str) -> Record:
         log = self._layout.logs / "servers" / f"{request.id}.log"
@@ -264,6 +270,16 @@ class DockerLaunch:
         shutil.rmtree(self._layout.servers_run / short_id(server), ignore_errors=True)
         self._identities.remove(short_id(server))
         self._homes.forget(server)
+
+
+def _projects(effective: Effective, root: str, progress: Progress) -> Iterator[Place]:
+    """The projects that are there; of the others it is said that they are not."""
+    for mount in effective.projects:
+        try:
+            yield place_of(mount, root)
+        except (StartFailed, OSError) as problem:
+            logger.warning("left out: %s", problem)
+            progress(f"{PROJECT_LEFT_OUT} {os.path.basename(mount.container)}: {problem}")
 
 
 def _container(record: Record) -> str:

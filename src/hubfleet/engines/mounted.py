@@ -1,0 +1,43 @@
+"""Whether the host has its file systems mounted: what lies below would else be looked for, and written, elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+from hubfleet.config.effective import Effective
+from hubfleet.launcher.base import StartFailed
+
+
+def require_mounted(effective: Effective, root: str) -> None:
+    """Raises StartFailed for a server that would be shown something below a file system that is not there.
+
+    ``root``: where the machine's files are, for one who is in a container.
+    """
+    hosts = [mount.host for mount in (*effective.mounts, *effective.projects)]
+    needed = [path for path in effective.must_be_mounted if any(f"{host}/".startswith(f"{path}/") for host in hosts)]
+    for path in needed:
+        with contextlib.suppress(OSError):
+            os.close(
+                os.open(f"{root}{path}", os.O_RDONLY | os.O_DIRECTORY)
+            )  # one that is mounted on demand comes by being looked at
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        table = file.read()
+    for path in needed:
+        if not mounted(f"{root}{path}", table):
+            raise StartFailed(f"{path} is not mounted on this machine; an administrator has to mount it")
+
+
+def mounted(path: str, table: str) -> bool:
+    """Whether a file system is mounted exactly there, by a table such as /proc/self/mountinfo."""
+    found = ""
+    for line in table.splitlines():
+        before, _, after = line.partition(" - ")
+        if _plain(before.split()[4]) == path:
+            found = after.split()[0]  # the last one lies on top
+    return found not in ("", "autofs")
+
+
+def _plain(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
