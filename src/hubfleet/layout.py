@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT_BASE = Path("/var/lib/hubfleet")
+SECRETS = "launcher-secrets.json"
+"""Beside the launcher's settings: what it shows to services."""
 # What is added to `run` for the longest socket path: /servers/<16>/server.sock, and for an ordinary user, whose servers
 # have no private /run, a kernel's /servers/<16>/kernel-<36>-ipc-5 too.
 _SOCKET_ROOM = {True: 40, False: 76}
