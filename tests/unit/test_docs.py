@@ -11,7 +11,7 @@ import hubfleet
 from hubfleet.config import Config, default_config, load
 from hubfleet.config.document import read_document
 from hubfleet.config.machines import MachineSettings
-from hubfleet.config.models import Storage
+from hubfleet.config.storage import Storage
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Site
 from hubfleet.layout import Layout

@@ -114,6 +114,7 @@ def explain(config: Config, user: str, profile: str | None = None) -> list[Expla
     for path, item in _resolve(config, user, profile).items():
         setting = path if path == _MOUNTS else f"servers.{path}"
         rows.append(ExplainRow(setting, _shown(item.value), _source(config, item.place, item.label)))
+    rows.append(ExplainRow("storage.owner", str(config.storage.owner), _source(config, ("storage", "owner"), "")))
     return rows
 
 

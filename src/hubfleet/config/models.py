@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PrivateAttr, model_validator
+from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from hubfleet.config.fields import (
     Address,
@@ -14,7 +14,6 @@ from hubfleet.config.fields import (
     HubName,
     Key,
     Network,
-    PathBeside,
     Port,
     UserName,
     not_everybody,
@@ -22,11 +21,11 @@ from hubfleet.config.fields import (
 from hubfleet.config.https import Domain, Https, HttpsSetting, Kind
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.machines import Image, MachineSettings, SiteNetwork
-from hubfleet.config.owner import OwnerOptions
-from hubfleet.config.paths import HomesPath, HostDirectory, Mount, MountText
-from hubfleet.config.projects import Project, Projects
+from hubfleet.config.paths import Mount
+from hubfleet.config.projects import Project
 from hubfleet.config.section import Section, setting
 from hubfleet.config.servers import ServerOptions, Servers
+from hubfleet.config.storage import PartStorage, Storage
 
 
 def _password(raw: object) -> object:
@@ -34,25 +33,6 @@ def _password(raw: object) -> object:
         # What stands here may be the password itself: it is not repeated.
         raise BadValue("the only value is `file`", "password: file; the password itself goes to hubfleet.secrets.yaml")
     return raw
-
-
-def _own_targets(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
-    targets = [mount.container for mount in mounts]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise BadValue(f"two mounts at `{target}`", "a place of its own for each")
-    return mounts
-
-
-def _homes_or_none(raw: object) -> object:
-    if isinstance(raw, str):
-        if raw != "none":
-            raise BadValue(f"`{raw}` is not a setting for homes", "homes: {path: /srv/homes}, or homes: none")
-        return None
-    return raw
-
-
-Mounts = Annotated[tuple[MountText, ...], AfterValidator(_own_targets)]
 
 
 TrustedProxy = Annotated[
@@ -113,73 +93,6 @@ class Login(Section):
         if self.signup and not self.admins:
             raise BadValue("nobody could approve those who sign up", "admins: [profx]")
         return self
-
-
-class Homes(Section):
-    """Home directories."""
-
-    path: HomesPath | None = setting(
-        None, "Directory that holds them. Default: inside the hub's state directory.", "/srv/hubfleet/homes"
-    )
-    skeleton: PathBeside | None = setting(
-        None, "Directory, relative to this file, whose content every new home gets.", "skel"
-    )
-
-
-class Storage(Section):
-    """What servers find on disk."""
-
-    homes: Annotated[
-        Homes | None,
-        BeforeValidator(_homes_or_none, json_schema_input_type=Homes | Literal["none"]),
-        PlainSerializer(lambda homes: "none" if homes is None else homes),
-    ] = setting(Homes(), "Home directories, or the word `none`: nothing is kept.", {"skeleton": "skel"}, "none")
-    mounts: Mounts = setting(
-        (),
-        "Host directories in servers, `host:container:ro|rw`. Variables: {username}, {hub}, {tenant_id} (the last part "
-        "of the hub's name), {tas_homeDirectory} (as the service tells it that knows the user's id).",
-        ["/srv/published:/srv/published:ro", "/work/{tas_homeDirectory}:/home/jupyter/work:rw"],
-    )
-    must_be_mounted: tuple[HostDirectory, ...] = setting(
-        (), "Where the host must have file systems mounted. While one is not, what lies below is refused.", ["/work"]
-    )
-    owner: OwnerOptions = setting(OwnerOptions(), "Who owns a user's files.", {"range": "200000-209999"})
-    projects: Projects | None = setting(
-        None, "Directories of projects, for who belongs to them.", {"path": "/corral/projects"}
-    )
-
-    @property
-    def asks(self) -> bool:
-        """Whether the launcher asks services of the site."""
-        return self.owner.by_service or bool(self.services)
-
-    @property
-    def services(self) -> dict[str, str]:
-        """The addresses of services that the launcher asks, by setting."""
-        owner, projects = self.owner, self.projects
-        found = {
-            "storage.owner.tas.url": owner.tas and owner.tas.url,
-            "storage.owner.ldap.url": owner.ldap and owner.ldap.url,
-            "storage.projects.service": projects and projects.service,
-        }
-        return {path: address for path, address in found.items() if address}
-
-    @property
-    def secrets(self) -> dict[str, str]:
-        """The secrets that services are shown, by name, and the setting that needs each; "" where it may be missing."""
-        found = {}
-        if self.owner.by_service:
-            needed = self.owner.tas or (self.owner.ldap and self.owner.ldap.bind)
-            found["owner_password"] = f"storage.owner.{self.owner.kind}" if needed else ""
-        if self.projects and self.projects.service:
-            found["projects_token"] = "storage.projects.service"
-        return found
-
-
-class PartStorage(Section):
-    """What a group or a user finds on disk instead."""
-
-    mounts: Mounts | None = setting(None, "Replaces `storage.mounts`.", ["/srv/staff:/srv/staff:rw"])
 
 
 class User(Section):

@@ -197,6 +197,15 @@ class OwnerOptions(Section):
         """Where ids are handed out from."""
         return self.range or IdRange(FIRST, LAST)
 
+    def __str__(self) -> str:
+        """For people: where ids come from."""
+        if self.uid is not None:
+            return f"user id {self.uid} and group id {self.gid or self.uid}"
+        service = self.tas or self.ldap
+        if service or self.command:
+            return f"as {service.url if service else self.command} says"
+        return f"an id out of {self.ids}"
+
     @model_validator(mode="after")
     def _one_source(self) -> OwnerOptions:
         given = [kind for kind in ("uid", "range", *SERVICES) if getattr(self, kind) is not None]

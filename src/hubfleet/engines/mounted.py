@@ -1,13 +1,23 @@
-"""Whether the host has its file systems mounted: what lies below would else be looked for, and written, elsewhere."""
+"""What of the host is there to be shown: file systems that have to be mounted, and directories of projects.
+
+Below a file system that is not mounted, things would be looked for, and written, elsewhere.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
+from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
-from hubfleet.launcher.base import StartFailed
+from hubfleet.launcher.base import PROJECT_LEFT_OUT, Progress, StartFailed
+
+logger = logging.getLogger("hubfleet.launcher")
+Found = TypeVar("Found")
 
 
 def require_mounted(effective: Effective, root: str) -> None:
@@ -27,6 +37,18 @@ def require_mounted(effective: Effective, root: str) -> None:
     for path in needed:
         if not mounted(f"{root}{path}", table):
             raise StartFailed(f"{path} is not mounted on this machine; an administrator has to mount it")
+
+
+def those_there(effective: Effective, look: Callable[[Mount], Found], progress: Progress) -> list[Found]:
+    """What ``look`` finds for each project; where it raises StartFailed or OSError, it is said that one is left out."""
+    found = []
+    for mount in effective.projects:
+        try:
+            found.append(look(mount))
+        except (StartFailed, OSError) as problem:
+            logger.warning("left out: %s", problem)
+            progress(f"{PROJECT_LEFT_OUT} {os.path.basename(mount.container)}: {problem}")
+    return found
 
 
 def mounted(path: str, table: str) -> bool:

@@ -108,6 +108,7 @@ def test_explain(config: Config) -> None:
         "servers.environment.A": ("base", "hubfleet.yaml:4"),
         "servers.environment.B": ("staff", "hubfleet.yaml:13 (groups.staff)"),
         "storage.mounts": ("/srv/{username}:/home/{username}/work:rw", "hubfleet.yaml:14 (groups.staff)"),
+        "storage.owner": ("an id out of 70000-99999", "default"),
     }
     chosen = {row.path: row.source for row in explain(config, "ada", "small")}
     assert chosen["servers.memory.limit"] == "hubfleet.yaml:6 (profiles.small)"
@@ -140,6 +141,8 @@ def test_what_depends_on_the_site(tmp_path: Path) -> None:
     found = effective(config, "ada", owner=Owner(5000, 6000, "01234/ada"))
     assert found.mounts == (Mount("/work/01234/ada", "/home/jupyter/work", "rw"), corral)
     assert (found.owner, found.must_be_mounted) == (Owner(5000, 6000, "01234/ada"), ("/work",))
+    rows = {row.path: (row.value, row.source) for row in explain(config, "ada")}
+    assert rows["storage.owner"] == ("as https://tas.example.edu/api/v1 says", "hubfleet.yaml:3")
     unknown = effective(config, "ada", owner=Owner(5000, 6000))
     assert [mount.for_home for mount in unknown.mounts] == [True, False]
 

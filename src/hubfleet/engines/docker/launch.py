@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,10 +27,9 @@ from hubfleet.engines.docker.output import Outputs
 from hubfleet.engines.docker.places import Place, place_of, with_inner
 from hubfleet.engines.docker.specification import Server, Settings, container_name
 from hubfleet.engines.homes import Homes
-from hubfleet.engines.mounted import require_mounted
+from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.uids import NoIdLeft, owner_of
 from hubfleet.launcher.base import (
-    PROJECT_LEFT_OUT,
     Progress,
     Record,
     Request,
@@ -145,7 +144,8 @@ class DockerLaunch:
         await asyncio.to_thread(require_mounted, effective, root)
         owner = owner_of(effective, self._layout, name, self._settings.ids, root)
         home = Place.of(self._homes.of(request.id, name, owner), f"/home/{name}", True)
-        shown = [*(place_of(mount, root) for mount in effective.mounts), *_projects(effective, root, progress)]
+        projects = those_there(effective, lambda mount: place_of(mount, root), progress)
+        shown = [*(place_of(mount, root) for mount in effective.mounts), *projects]
         places = [*with_inner(home, ""), *(inner for place in shown for inner in with_inner(place, root))]
         run = self._layout.servers_run / short_id(request.id)
         shutil.rmtree(run, ignore_errors=True)
@@ -270,16 +270,6 @@ class DockerLaunch:
         shutil.rmtree(self._layout.servers_run / short_id(server), ignore_errors=True)
         self._identities.remove(short_id(server))
         self._homes.forget(server)
-
-
-def _projects(effective: Effective, root: str, progress: Progress) -> Iterator[Place]:
-    """The projects that are there; of the others it is said that they are not."""
-    for mount in effective.projects:
-        try:
-            yield place_of(mount, root)
-        except (StartFailed, OSError) as problem:
-            logger.warning("left out: %s", problem)
-            progress(f"{PROJECT_LEFT_OUT} {os.path.basename(mount.container)}: {problem}")
 
 
 def _container(record: Record) -> str:

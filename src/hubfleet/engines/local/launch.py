@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
 from hubfleet.config.owner import Owner
 from hubfleet.engines.homes import Homes
@@ -32,12 +33,11 @@ from hubfleet.engines.local.plain import start_plainly
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.specification import Settings
 from hubfleet.engines.local.starters import Starters
-from hubfleet.engines.mounted import require_mounted
+from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.uids import NoIdLeft, owner_of
 from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
 from hubfleet.launcher.base import (
-    PROJECT_LEFT_OUT,
     Progress,
     Record,
     Request,
@@ -103,7 +103,7 @@ class LocalLaunch:
         try:
             # Beside the loop: a file server that is away would stop it for everybody.
             await asyncio.to_thread(require_mounted, effective, "")
-            effective = _with_projects(effective, progress)
+            effective = replace(effective, projects=tuple(those_there(effective, _sound, progress)))
             owner = self._owner(effective, name)
             progress("Preparing the home directory")
             home = self._homes.of(request.id, name, owner)
@@ -305,17 +305,10 @@ class LocalLaunch:
         self._homes.forget(server)
 
 
-def _with_projects(effective: Effective, progress: Progress) -> Effective:
-    """With the projects that are there; of the others it is said that they are not."""
-    found = []
-    for mount in effective.projects:
-        try:
-            specification.source(mount)
-            found.append(mount)
-        except StartFailed as problem:
-            logger.warning("left out: %s", problem)
-            progress(f"{PROJECT_LEFT_OUT} {os.path.basename(mount.container)}: {problem}")
-    return replace(effective, projects=tuple(found))
+def _sound(mount: Mount) -> Mount:
+    """A mount that can be shown. Raises StartFailed."""
+    specification.source(mount)
+    return mount
 
 
 def _settle(future: asyncio.Future[None]) -> None:
