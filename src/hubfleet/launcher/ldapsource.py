@@ -49,7 +49,7 @@ class LdapSource:
         try:
             return await asyncio.wait_for(asyncio.to_thread(self._ask, user), self._limit)
         except asyncio.TimeoutError:
-            raise Away(f"no answer within {self._limit:g} seconds") from None
+            raise Away(f"no answer within {self._limit:g} seconds", slow=True) from None
 
     async def close(self) -> None:
         """See ``Source.close``."""

@@ -44,7 +44,7 @@ class CommandSource:
         try:
             said, _ = await asyncio.wait_for(process.communicate(self._secret.encode()), self._limit)
         except asyncio.TimeoutError:
-            raise Away(f"{self._program.name} gave no answer within {self._limit:g} seconds") from None
+            raise Away(f"{self._program.name} gave no answer within {self._limit:g} seconds", slow=True) from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # with all that it has begun

@@ -37,14 +37,14 @@ class Nobody(Exception):
 
 
 class Away(Exception):
-    """The service has not answered, or not in a form to be relied on. ``ours``: by a mistake of the hub's settings.
+    """The service has not answered, or not in a form to be relied on. The text says why; it holds no secret.
 
-    The text says why; it holds no secret.
+    ``ours``: by a mistake of the hub's settings. ``slow``: it was waited for.
     """
 
-    def __init__(self, why: str, *, ours: bool = False) -> None:
+    def __init__(self, why: str, *, ours: bool = False, slow: bool = False) -> None:
         super().__init__(why)
-        self.ours = ours
+        self.ours, self.slow = ours, slow
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,9 @@ class Owners:
                 raise Away("it did not answer a moment ago")
             try:
                 return await source.ask(user)
-            except Away:
-                self._away_until = time.monotonic() + AWAY_S
+            except Away as problem:
+                if problem.slow:
+                    self._away_until = time.monotonic() + AWAY_S
                 raise
 
     def _remembered(self, source: Source, user: str, known: Known | None, problem: Away) -> Owner:

@@ -19,6 +19,10 @@ class NoAnswer(Exception):
     """There is no answer to rely on; the text says why, in a few words and without secrets."""
 
 
+class TooSlow(NoAnswer):
+    """There was no answer in time."""
+
+
 class Rest:
     """Asks one service. Its connections are made when it is first asked, in the loop that asks."""
 
@@ -38,7 +42,7 @@ class Rest:
             async with asked as response:
                 return response.status, _json(await _body(response))
         except asyncio.TimeoutError:
-            raise NoAnswer(f"no answer within {self._limit:g} seconds") from None
+            raise TooSlow(f"no answer within {self._limit:g} seconds") from None
         except aiohttp.ClientError as error:
             raise NoAnswer(_reason(error)) from None
 

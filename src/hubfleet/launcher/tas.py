@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfleet.launcher.owners import Answer, Away, Nobody
-from hubfleet.launcher.rest import LIMIT_S, NoAnswer, Rest, text_of
+from hubfleet.launcher.rest import LIMIT_S, NoAnswer, Rest, TooSlow, text_of
 
 
 class TasSource:
@@ -32,7 +32,7 @@ class TasSource:
             url = f"{self._url}/users/username/{quote(user, safe='')}"
             status, told = await self._rest.get(url, self._headers)
         except NoAnswer as problem:
-            raise Away(str(problem)) from None
+            raise Away(str(problem), slow=isinstance(problem, TooSlow)) from None
         if status in (401, 403):
             raise Away("it does not accept the role account (storage.owner.tas.account, owner_password)", ours=True)
         if status == 404:
