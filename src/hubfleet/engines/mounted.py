@@ -32,11 +32,23 @@ def require_mounted(effective: Effective, root: str) -> None:
             os.close(
                 os.open(f"{root}{path}", os.O_RDONLY | os.O_DIRECTORY)
             )  # one that is mounted on demand comes by being looked at
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        table = file.read()
+    table, before = _table(root)
     for path in needed:
-        if not mounted(f"{root}{path}", table):
+        if not mounted(f"{before}{path}", table):
             raise StartFailed(f"{path} is not mounted on this machine; an administrator has to mount it")
+
+
+def _table(root: str) -> tuple[str, str]:
+    """What is mounted on the machine, and what stands before its paths there.
+
+    A container keeps what was mounted when it started, where the machine does not share its mounts with it. So the
+    machine's own table is read, that of its first process.
+    """
+    if root:
+        with contextlib.suppress(OSError), open(f"{root}/proc/1/mountinfo", encoding="utf-8") as file:
+            return file.read(), ""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        return file.read(), root
 
 
 def those_there(effective: Effective, look: Callable[[Mount], Found], progress: Progress) -> list[Found]:
