@@ -6,7 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 from hubfleet.config import Config
 from hubfleet.engines import engine
 from hubfleet.engines.base import Site
+from hubfleet.engines.mounted import mounted
 
 NEEDED_BYTES = 3 * 1024**3
 SCARCE_MEMORY = 1024**3
@@ -44,7 +45,7 @@ def run_checks(config: Config, site: Site, *, own: frozenset[int], own_port: int
         *_port(config, own, own_port),
         *_disk(site),
         *_memory(config),
-        *_mounts(config),
+        *places(config, os.path.isdir, Path("/proc/self/mountinfo").read_text(), "this machine"),
     ]
 
 
@@ -147,14 +148,28 @@ def _memory(config: Config) -> Iterator[Finding]:
     yield Finding("note" if total < SCARCE_MEMORY else "ok", text)
 
 
-def _mounts(config: Config) -> Iterator[Finding]:
-    """The part of a mount before its first variable has to be there."""
-    for setting, mounts in config.all_mounts().items():
-        for mount in mounts:
-            fixed = mount.host.partition("{")[0]
-            path = Path(fixed if fixed == mount.host else fixed.rpartition("/")[0] or "/")
-            if path.is_dir():
-                yield Finding("ok", f"{path} is there to be mounted")
-            else:
-                remedy = "create it, or remove the mount"
-                yield Finding("problem", f"{config.line(setting)}{path} is missing on this machine. Try: {remedy}")
+def shown_places(config: Config) -> dict[str, str]:
+    """Directories that have to be there where servers are, by path, with the setting that says so.
+
+    Of a path with a variable, the part before it.
+    """
+    found = {mount.fixed: setting for setting, mounts in config.all_mounts().items() for mount in mounts}
+    if config.storage.projects is not None:
+        found[config.storage.projects.path] = "storage.projects.path"
+    return found
+
+
+def places(config: Config, there: Callable[[str], bool], table: str, machine: str) -> Iterator[Finding]:
+    """What servers are to be shown of a machine. ``there``: whether it has a directory. ``table``: its mountinfo."""
+    for path in config.storage.must_be_mounted:
+        if mounted(path, table):
+            yield Finding("ok", f"{path} is mounted")
+        else:
+            line, remedy = config.line("storage.must_be_mounted"), "mount it, there"
+            yield Finding("problem", f"{line}{path} is not mounted on {machine}. Try: {remedy}")
+    for path, setting in shown_places(config).items():
+        if there(path):
+            yield Finding("ok", f"{path} is there to be mounted")
+        else:
+            remedy = "create it, or remove the mount"
+            yield Finding("problem", f"{config.line(setting)}{path} is missing on {machine}. Try: {remedy}")

@@ -15,6 +15,8 @@ from pathlib import Path
 ROOT_BASE = Path("/var/lib/hubfleet")
 MIN_FREE_BYTES = 1024 * 1024
 """With less room than this for its own files a hub does not start."""
+SECRETS = "launcher-secrets.json"
+"""Beside the launcher's settings: what it shows to services."""
 # What is added to `run` for the longest socket path: /servers/<16>/server.sock, and for an ordinary user, whose servers
 # have no private /run, a kernel's /servers/<16>/kernel-<36>-ipc-5 too.
 _SOCKET_ROOM = {True: 40, False: 76}

@@ -10,11 +10,12 @@ from typing import Any
 
 from hubfleet import networkchecks
 from hubfleet.agent.outside import probe
-from hubfleet.checks import Finding
+from hubfleet.checks import Finding, places, shown_places
 from hubfleet.config import Config
 from hubfleet.engines.base import Engine, Site
 from hubfleet.layout import ROOT_BASE
 from hubfleet.machines import Machine
+from hubfleet.resources import Directory
 from hubfleet.resources.dockerengine import SOCKET
 from hubfleet.unixhttp import Refused
 
@@ -90,7 +91,7 @@ def _look(
         skew = facts["time"] - (before + time.time()) / 2
         missing = _missing(machine, config, facts, roles)
         lacking = [image for image, lacks in missing.items() if lacks]
-        wanted = networkchecks.targets(config, edge=edge) if roles & ALL else []
+        wanted = networkchecks.targets(config, edge=edge, hub="hub" in roles) if roles & ALL else []
         further = [link] if link and edge and "hub" not in roles else []
         targets = [*((one.host, one.port) for one in wanted), *further]
         seen = machine.probe([name] if name and edge else [], targets)
@@ -101,6 +102,7 @@ def _look(
     return facts, [
         Finding("ok", f"{machine.name} is reached as {facts['user']}, with Python {facts['python']}"),
         *judged(config, engine, facts, skew, roles),
+        *(_places(config, machine) if "hub" in roles else ()),
         *(_domain(config, machine, facts, names, seen["names"]) if edge else ()),
         *(Finding("ok", f"image {image} is there") for image, lacks in missing.items() if not lacks),
         *networkchecks.images(config, said, docker=bool(facts["docker"])),
@@ -146,6 +148,17 @@ def judged(config: Config, engine: Engine, facts: dict[str, Any], skew: float, r
         *(networkchecks.listens(config, facts) if "edge" in roles else ()),
         *_ports(config, engine, facts, roles),
     ]
+
+
+def _places(config: Config, machine: Machine) -> list[Finding]:
+    """What servers there are to be shown of it."""
+    wanted = [Directory(path) for path in shown_places(config)]
+    if not wanted and not config.storage.must_be_mounted:
+        return []
+    seen = machine.observe(wanted)
+    found = {one.path for one in wanted if (seen[one.id] or {}).get("type") == "directory"}
+    table = machine.store.read("/proc/self/mountinfo") or ""
+    return list(places(config, found.__contains__, table, machine.name))
 
 
 def _engine(config: Config, site: Site, engine: Engine) -> Iterator[Finding]:

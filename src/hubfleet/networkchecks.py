@@ -36,8 +36,11 @@ class Target:
         return f"{self.host}:{self.port}"
 
 
-def targets(config: Config, *, edge: bool = True) -> list[Target]:
-    """What the machine has to reach for this configuration, beside registries of images. edge: people come in by it."""
+def targets(config: Config, *, edge: bool = True, hub: bool = True) -> list[Target]:
+    """What the machine has to reach for this configuration, beside registries of images.
+
+    edge: people come in by it. hub: servers are started from it.
+    """
     network = config.network
     found: list[Target] = []
     if network.proxy:
@@ -50,12 +53,15 @@ def targets(config: Config, *, edge: bool = True) -> list[Target]:
         given = config.https.acme if isinstance(config.https, Https) else None
         remedy = "let the machine reach it; without it there is no new certificate"
         found.append(_of(given or PUBLIC_AUTHORITY, "the authority for the certificate", "note", remedy))
+    for path, address in config.storage.services.items() if hub else ():
+        remedy = f"let the machine reach it, or correct {config.line(path)}{path}; without it nobody new can start"
+        found.append(_of(address, "what is asked at each start", "problem", remedy))
     return found
 
 
 def _of(address: str, use: str, level: Level, remedy: str) -> Target:
     parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    port = parts.port or {"https": 443, "ldap": 389, "ldaps": 636}.get(parts.scheme, 80)
     return Target(parts.hostname or "", port, use, level, remedy)
 
 

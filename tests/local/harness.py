@@ -201,6 +201,16 @@ class Person:
         return Kernel(self, answer.json()["id"])
 
 
+def expect_failure(person: Person) -> str:
+    """Start a server that cannot start; returns what its user reads."""
+    answer = person.api("POST", f"/users/{person.name}/server", json={})
+    if answer.status_code >= 400:
+        return str(answer.json()["message"])
+    event = person.progress()[-1]
+    assert event.get("failed"), event
+    return str(event["message"])
+
+
 class Kernel:
     """One kernel, over the public websocket."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from confined import Inside
-from harness import Person, RunningHub, await_that
+from harness import Person, RunningHub, await_that, expect_failure
 
 import needs
 from hubfleet.supervisor.spec import identity
@@ -69,16 +69,6 @@ def forks_refused(hub: RunningHub, server: str) -> int:
 
 def members(hub: RunningHub, server: str) -> set[int]:
     return {int(line) for group in groups(hub, server) for line in (group / "cgroup.procs").read_text().split()}
-
-
-def expect_failure(person: Person) -> str:
-    """Start a server that cannot start; returns what its user reads."""
-    answer = person.api("POST", f"/users/{person.name}/server", json={})
-    if answer.status_code >= 400:
-        return str(answer.json()["message"])
-    event = person.progress()[-1]
-    assert event.get("failed"), event
-    return str(event["message"])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import hubfleet
 from hubfleet.config import Config, default_config, load
 from hubfleet.config.document import read_document
 from hubfleet.config.machines import MachineSettings
+from hubfleet.config.storage import Storage
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Site
 from hubfleet.layout import Layout
@@ -100,7 +101,10 @@ def _told(heading: str) -> dict[str, Access]:
 
 
 def _given(name: str) -> tuple[Config, Site]:
-    config = default_config("physics101")
+    # With all that there can be.
+    asked = {"path": "/corral", "service": "https://projects.example.edu"}
+    storage = Storage.model_validate({"owner": {"command": "/root/owner-of.py"}, "projects": asked})
+    config = default_config("physics101").model_copy(update={"storage": storage})
     if name == "docker":
         config = config.model_copy(update={"engine": name, "https": "self-signed"})
     site = Site(
@@ -119,5 +123,6 @@ def _given(name: str) -> tuple[Config, Site]:
         requirements="",
         link=Link("", "", "", ""),
         hub_address="10.0.0.10",
+        service_secrets={"projects_token": ""},
     )
     return config, site

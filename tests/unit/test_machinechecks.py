@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hubfleet.checks import Finding, failures
+from hubfleet.checks import Finding, failures, places
 from hubfleet.config import Config
 from hubfleet.engines import engine
 from hubfleet.machinechecks import ALL, judged
@@ -124,3 +124,21 @@ def test_a_port_is_not_free_while_what_served_before_has_it(apart: bool, holds: 
     (problem,) = failures(judged(config, engine("docker"), {**HEALTHY, **held}, 0, {"hub"} if apart else ALL))
     assert f"hubfleet-physics101-{holds} holds port 8000, and goes on until hubfleet-physics101-{wants}" in problem.text
     assert problem.text.endswith(f"Try: {setting}: another port")
+
+
+def test_what_servers_are_shown_is_there_on_the_machine() -> None:
+    settings = {
+        "must_be_mounted": ["/work"],
+        "mounts": ["/work/{tas_homeDirectory}:/work:rw", "/srv/data:/data:ro"],
+        "projects": {"path": "/corral"},
+        "owner": {"tas": {"url": "https://tas.example.edu", "account": "hub"}},
+    }
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "storage": settings})
+    table = "31 23 0:44 / /work rw,relatime - lustre mds@tcp:/work rw\n"
+    assert {one.level for one in places(config, lambda path: True, table, "hub1")} == {"ok"}
+    found = list(places(config, {"/work"}.__contains__, "", "hub1"))
+    assert [one.text for one in failures(found)] == [
+        "/work is not mounted on hub1. Try: mount it, there",
+        "/srv/data is missing on hub1. Try: create it, or remove the mount",
+        "/corral is missing on hub1. Try: create it, or remove the mount",
+    ]

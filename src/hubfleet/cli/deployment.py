@@ -57,7 +57,8 @@ class Deployment:
     """One hub, on this machine or on one that is reached over SSH.
 
     ``file``: the configuration file, None for the built-in default. ``new_passwords``: generated for this run and not
-    yet written. ``file_port``: the file's own value, where `up --port` chose another that the configuration has now.
+    yet written. ``service_secrets``: what the launcher shows to services of the site. ``file_port``: the file's own
+    value, where `up --port` chose another that the configuration has now.
     ``others``: the machines of the configuration, less the hub's.
     """
 
@@ -69,6 +70,7 @@ class Deployment:
     others: Mapping[str, Machine]
     passwords: Mapping[str, str]
     new_passwords: Mapping[str, str]
+    service_secrets: Mapping[str, str]
     file_port: int
     supervision: Supervision
 
@@ -187,7 +189,7 @@ class Deployment:
     def site(self) -> Site:
         """The facts of this machine."""
         package = Path(hubfleet.__file__).parent
-        requirements = self.config.servers.requirements
+        requirements, command = self.config.servers.requirements, self.config.storage.owner.command
         python = getattr(sys, "_base_executable", sys.executable)
         spans = self.engine.spans(self.config)
         return Site(
@@ -204,6 +206,8 @@ class Deployment:
             tokens=self._tokens(),
             passwords=self.passwords,
             requirements=requirements.read_text() if requirements else "",
+            owner_command=command.read_text(errors="replace") if command else "",
+            service_secrets=self.service_secrets,
             link=self._link("link.json") if self.config.edge_apart else None,
             hub_address=self._hub_address() if self.config.edge_apart or spans else "",
             registry=self._link("registry.json", self._hub_address()) if spans else None,
@@ -324,8 +328,11 @@ def open_deployment(options: Options, *, port: int | None = None, detach: bool =
     names += ["class_password"] if config.login.password else []
     known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
     new = {name: generate_password() for name in names if name not in known}
+    found = {name: secrets.get(name) for name in config.storage.secrets}
+    shown = {name: secret.reveal() for name, secret in found.items() if secret is not None}
     supervision = supervision_of(config, layout, detach)
-    return Deployment(config, file, secrets, layout, machine, others, {**known, **new}, new, file_port, supervision)
+    passwords = {**known, **new}
+    return Deployment(config, file, secrets, layout, machine, others, passwords, new, shown, file_port, supervision)
 
 
 def _machines(config: Config) -> tuple[Machine, dict[str, Machine]]:

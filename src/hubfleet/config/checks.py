@@ -14,6 +14,8 @@ from hubfleet.config.document import Place, dig, leaves
 from hubfleet.config.fields import did_you_mean
 from hubfleet.config.https import WORDS, is_address, is_public
 from hubfleet.config.machines import FLEET, ROLES, SEVERAL
+from hubfleet.config.owner import SERVICES
+from hubfleet.config.paths import HOME
 
 Finding = tuple[Place, str, str | None]
 """A place, what is wrong there, and what to write."""
@@ -36,6 +38,29 @@ def references(data: dict[str, Any]) -> Iterator[Finding]:
                 place = ("servers", "profiles", key, "groups", str(index))
                 what = f"no group `{name}`{did_you_mean(name, groups)}"
                 yield place, what, f"groups: {{{name}: {{members: [...]}}}}"
+
+
+def owners(data: dict[str, Any]) -> Iterator[Finding]:
+    """Mounts that need a service which knows homes, and projects that have no place."""
+    asked = _at(data, "storage.owner", dict)
+    knows = any(asked.get(service) is not None for service in SERVICES)
+    parts: dict[Place, Any] = {("storage", "mounts"): _at(data, "storage.mounts", list)}
+    for kind in ("groups", "users"):
+        for name, part in _at(data, kind, dict).items():
+            parts[(kind, name, "storage", "mounts")] = _at(part, "storage.mounts", list)
+            if (
+                kind == "groups"
+                and isinstance(part, dict)
+                and part.get("project") is not None
+                and not _at(data, "storage.projects", dict)
+            ):
+                remedy = "storage: {projects: {path: /corral/projects}}"
+                yield (kind, name, "project"), "nobody has said where projects are", remedy
+    for place, mounts in parts.items():
+        for index, text in enumerate(mounts):
+            if isinstance(text, str) and f"{{{HOME}}}" in text and not knows:
+                what = f"{{{HOME}}} needs a service that knows it"
+                yield (*place, str(index)), what, "storage: {owner: {tas: {url: ..., account: ...}}}"
 
 
 def machines(data: dict[str, Any]) -> Iterator[Finding]:
@@ -126,6 +151,7 @@ def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
         ("servers.requirements", "file", os.path.isfile),
         ("network.ca_bundle", "file", os.path.isfile),
         ("storage.homes.skeleton", "directory", os.path.isdir),
+        ("storage.owner.command", "file", os.path.isfile),
         ("https.certificate", "file", os.path.isfile),
         ("https.key", "file", os.path.isfile),
         ("https.ca_bundle", "file", os.path.isfile),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from hubfleet.config.document import Place
 from hubfleet.config.fields import did_you_mean, valid_user
 from hubfleet.config.models import Config, User
+from hubfleet.config.owner import Owner
 from hubfleet.config.paths import Mount
 from hubfleet.config.servers import Profile, ServerOptions
 from hubfleet.errors import ConfigError
@@ -17,7 +18,12 @@ from hubfleet.units import Bytes, Cores, Duration
 
 @dataclass(frozen=True)
 class Effective:
-    """The options of one user's server. None: no limit. Mounts have their variables replaced."""
+    """The options of one user's server. None: no limit. Mounts have their variables replaced.
+
+    ``owner``: of the user's files; None where the engine hands out ids. ``projects``: mounts that a server does without
+    when their directories are missing, all in ``projects_at``, where nothing else is. ``must_be_mounted``: directories
+    of the host below which nothing is shown unless they have a file system of their own.
+    """
 
     memory_limit: Bytes | None
     memory_guarantee: Bytes | None
@@ -31,6 +37,10 @@ class Effective:
     mounts: tuple[Mount, ...]
     groups: tuple[str, ...]
     profile: str | None
+    owner: Owner | None = None
+    projects: tuple[Mount, ...] = ()
+    projects_at: str | None = None
+    must_be_mounted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,8 @@ _OPTIONS = (
 _MOUNTS, _VARIABLE = "storage.mounts", "environment."
 
 
-def effective(config: Config, user: str, profile: str | None = None) -> Effective:
-    """The options of `user`'s server, with the chosen profile if one is named.
+def effective(config: Config, user: str, profile: str | None = None, owner: Owner | None = None) -> Effective:
+    """The options of `user`'s server, with the chosen profile if one is named; for ``owner``'s files, if that is known.
 
     Raises ConfigError for an invalid user name, and for a profile that is unknown or not for this user.
     """
@@ -74,8 +84,16 @@ def effective(config: Config, user: str, profile: str | None = None) -> Effectiv
     found = _resolve(config, user, profile)
     options: dict[str, Any] = {path.replace(".", "_"): found[path].value for path in _OPTIONS}
     environment = {path[len(_VARIABLE) :]: item.value for path, item in found.items() if path.startswith(_VARIABLE)}
-    mounts = tuple(mount.expand(user, config.hub) for mount in found[_MOUNTS].value)
-    return Effective(**options, environment=environment, mounts=mounts, groups=groups_of(config, user), profile=profile)
+    home = owner.home if owner else None
+    return Effective(
+        **options,
+        environment=environment,
+        mounts=tuple(mount.expand(user, config.hub, home) for mount in found[_MOUNTS].value),
+        groups=groups_of(config, user),
+        profile=profile,
+        owner=owner,
+        must_be_mounted=config.storage.must_be_mounted,
+    )
 
 
 def groups_of(config: Config, user: str) -> tuple[str, ...]:
@@ -96,6 +114,7 @@ def explain(config: Config, user: str, profile: str | None = None) -> list[Expla
     for path, item in _resolve(config, user, profile).items():
         setting = path if path == _MOUNTS else f"servers.{path}"
         rows.append(ExplainRow(setting, _shown(item.value), _source(config, item.place, item.label)))
+    rows.append(ExplainRow("storage.owner", str(config.storage.owner), _source(config, ("storage", "owner"), "")))
     return rows
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from hubfleet.config.checks import empty_values, encryption, files, machines, references
+from hubfleet.config.checks import empty_values, encryption, files, machines, owners, references
 from hubfleet.config.document import raised, read_document
 from hubfleet.config.inherit import Tree, select
 from hubfleet.config.models import Config
@@ -48,7 +48,8 @@ def _validated(tree: Tree, file: Path) -> tuple[Config | None, list[ConfigError]
     findings = list(empty_values(tree.data))
     empty = {place for place, _, _ in findings}
     base = file.resolve().parent
-    findings += [*references(tree.data), *machines(tree.data), *encryption(tree.data), *files(tree.data, base)]
+    findings += [*references(tree.data), *machines(tree.data), *owners(tree.data), *encryption(tree.data)]
+    findings += files(tree.data, base)
     problems = [problem(tree.provenance, *finding) for finding in findings]
     config = None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PrivateAttr, model_validator
+from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from hubfleet.config.fields import (
     Address,
@@ -14,7 +14,6 @@ from hubfleet.config.fields import (
     HubName,
     Key,
     Network,
-    PathBeside,
     Port,
     UserName,
     not_everybody,
@@ -22,9 +21,11 @@ from hubfleet.config.fields import (
 from hubfleet.config.https import Domain, Https, HttpsSetting, Kind
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.machines import Image, MachineSettings, SiteNetwork
-from hubfleet.config.paths import HomesPath, Mount, MountText
+from hubfleet.config.paths import Mount
+from hubfleet.config.projects import Project
 from hubfleet.config.section import Section, setting
 from hubfleet.config.servers import ServerOptions, Servers
+from hubfleet.config.storage import PartStorage, Storage
 
 
 def _password(raw: object) -> object:
@@ -32,25 +33,6 @@ def _password(raw: object) -> object:
         # What stands here may be the password itself: it is not repeated.
         raise BadValue("the only value is `file`", "password: file; the password itself goes to hubfleet.secrets.yaml")
     return raw
-
-
-def _own_targets(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
-    targets = [mount.container for mount in mounts]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise BadValue(f"two mounts at `{target}`", "a place of its own for each")
-    return mounts
-
-
-def _homes_or_none(raw: object) -> object:
-    if isinstance(raw, str):
-        if raw != "none":
-            raise BadValue(f"`{raw}` is not a setting for homes", "homes: {path: /srv/homes}, or homes: none")
-        return None
-    return raw
-
-
-Mounts = Annotated[tuple[MountText, ...], AfterValidator(_own_targets)]
 
 
 TrustedProxy = Annotated[
@@ -113,44 +95,6 @@ class Login(Section):
         return self
 
 
-class Homes(Section):
-    """Home directories."""
-
-    path: HomesPath | None = setting(
-        None, "Directory that holds them. Default: inside the hub's state directory.", "/srv/hubfleet/homes"
-    )
-    share: Literal["mounted"] | None = setting(
-        None,
-        "How every machine comes to see them, with engine swarm on several machines: `mounted`, a file system that is "
-        "already at the same place on each.",
-        "mounted",
-    )
-    skeleton: PathBeside | None = setting(
-        None, "Directory, relative to this file, whose content every new home gets.", "skel"
-    )
-
-
-class Storage(Section):
-    """What servers find on disk."""
-
-    homes: Annotated[
-        Homes | None,
-        BeforeValidator(_homes_or_none, json_schema_input_type=Homes | Literal["none"]),
-        PlainSerializer(lambda homes: "none" if homes is None else homes),
-    ] = setting(Homes(), "Home directories, or the word `none`: nothing is kept.", {"skeleton": "skel"}, "none")
-    mounts: Mounts = setting(
-        (),
-        "Host directories in servers, `host:container:ro|rw`. Variables: {username}, {hub}.",
-        ["/srv/published:/srv/published:ro", "/work/{username}:/work:rw"],
-    )
-
-
-class PartStorage(Section):
-    """What a group or a user finds on disk instead."""
-
-    mounts: Mounts | None = setting(None, "Replaces `storage.mounts`.", ["/srv/staff:/srv/staff:rw"])
-
-
 class User(Section):
     """What differs for one user."""
 
@@ -162,6 +106,9 @@ class Group(User):
     """People, and what differs for them. Of a user's groups, the one that stands last in the file wins."""
 
     members: tuple[UserName, ...] = setting((), "Login names.", ["ta1", "ta2"])
+    project: Project | None = setting(
+        None, "A project that the group works on, see `storage.projects`.", {"title": "Shake table, 2026"}
+    )
 
 
 class Config(Section):

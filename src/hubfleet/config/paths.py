@@ -14,7 +14,9 @@ from hubfleet.config.fields import AS_TEXT, BadValue, Form, did_you_mean
 from hubfleet.errors import ConfigError
 from hubfleet.names import has_control
 
-VARIABLES = ("username", "hub")
+VARIABLES = ("username", "hub", "tenant_id", "tas_homeDirectory")
+HOME = "tas_homeDirectory"
+"""Of a user, told by the service that knows user ids."""
 
 _SYSTEM = (
     *("/etc", "/root", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run"),
@@ -39,15 +41,28 @@ class Mount:
     def __str__(self) -> str:
         return f"{self.host}:{self.container}:{self.mode}"
 
-    def expand(self, username: str, hub: str) -> Mount:
+    @property
+    def for_home(self) -> bool:
+        """Whether it depends on what a service knows of the user."""
+        return f"{{{HOME}}}" in f"{self.host}:{self.container}"
+
+    @property
+    def fixed(self) -> str:
+        """The part of the host's path that is the same for everybody."""
+        before, brace, _ = self.host.partition("{")
+        return before.rpartition("/")[0] or "/" if brace else self.host
+
+    def expand(self, username: str, hub: str, home: str | None = None) -> Mount:
         """The mount with its variables replaced, refused again if the result would give users the host.
 
-        `username` must have passed `valid_user`. Raises ConfigError.
+        `username` must have passed `valid_user`, `home` `usable_home`; without one its variable stays.
+        Raises ConfigError.
         """
-        values = {"username": username, "hub": hub}
+        values = {"username": username, "hub": hub, "tenant_id": hub.rpartition(".")[2]}
+        values |= {} if home is None else {HOME: home}
 
         def put(path: str) -> str:
-            return _BRACES.sub(lambda found: values[found[1]], path)
+            return _BRACES.sub(lambda found: values.get(found[1], found[0]), path)
 
         try:
             return Mount(_host(put(self.host), _REFUSED_HOSTS), _target(put(self.container)), self.mode)
@@ -73,6 +88,13 @@ def _homes(raw: object) -> Path:
     if "{" in text or "}" in text:
         raise BadValue(f"`{text}`: no variables here", "the directory that holds all homes, such as /srv/homes")
     return Path(_host(text, _SYSTEM))
+
+
+def _directory(raw: object) -> str:
+    text = str(raw)
+    if "{" in text or "}" in text:
+        raise BadValue(f"`{text}`: no variables here", "a fixed directory, such as /work")
+    return _host(text, _REFUSED_HOSTS)
 
 
 def _host(path: str, refused: tuple[str, ...]) -> str:
@@ -104,14 +126,13 @@ def _within(path: str, roots: tuple[str, ...]) -> bool:
 
 def _check_variables(path: str) -> None:
     for name in _BRACES.findall(path):
-        if name.startswith("tas_"):
-            raise BadValue(f"{{{name}}} needs `tas`, which this release does not have", "{username}")
         if name not in VARIABLES:
-            have = " or ".join(f"{{{variable}}}" for variable in VARIABLES)
+            have = ", ".join(f"{{{variable}}}" for variable in VARIABLES[:-1]) + f" or {{{VARIABLES[-1]}}}"
             raise BadValue(f"unknown variable {{{name}}}{did_you_mean(name, VARIABLES, '{{{}}}'.format)}", have)
     if "{" in _BRACES.sub("", path) or "}" in _BRACES.sub("", path):
         raise BadValue(f"`{path}`: a brace without its partner", "{username}")
 
 
 MountText = Annotated[Mount, PlainValidator(parse_mount), AS_TEXT, Form("host:container:ro|rw")]
+HostDirectory = Annotated[str, PlainValidator(_directory), Form("absolute path")]
 HomesPath = Annotated[Path, PlainValidator(_homes), AS_TEXT, Form("absolute path")]

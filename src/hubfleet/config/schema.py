@@ -30,8 +30,8 @@ This page is made from the models by `python -m hubfleet.config.schema docs/refe
   the last one that sets a value wins. Maps merge, lists replace. `hubfleet explain USER` shows each value
   with the line it comes from.
 - Secrets are in `hubfleet.secrets.yaml` beside this file (mode 0600): `class_password`,
-  `admin_password: {<name>: ...}`. `HUBFLEET_SECRET_CLASS_PASSWORD` in the environment wins;
-  `!command pass show hub/class` runs a command.
+  `admin_password: {<name>: ...}`, `owner_password`, `projects_token`. `HUBFLEET_SECRET_CLASS_PASSWORD` in the
+  environment wins; `!command pass show hub/class` runs a command.
 - Several hubs in one file: `defaults: {...}` and `hubs: {prod: {...}, prod.physics: {...}}`. `prod.physics`
   inherits `prod`, which inherits `defaults`; the most local value wins, and `null` takes an inherited value
   away. Choose with `-H NAME`.

@@ -23,8 +23,9 @@ from hubfleet.privatefiles import write_private
 from hubfleet.units import Secret
 
 PREFIX = "HUBFLEET_SECRET_"
-NAMES = ("class_password", "admin_password")
+NAMES = ("class_password", "admin_password", "owner_password", "projects_token")
 """`admin_password` is a map: its secrets are named admin_password.<login name>."""
+_MAP = "admin_password"
 
 _COMMAND = "!command "
 _HEADER = "# Secrets of hubfleet. Only the owner may read this file; keep it out of version control.\n"
@@ -92,7 +93,8 @@ class Secrets:
             self._check_part(document, place, part)
         for variable in self._environ:
             name = variable[len(PREFIX) :].lower()
-            if variable.startswith(PREFIX) and name != NAMES[0] and not name.startswith(f"{NAMES[1]}_"):
+            known = name != _MAP and (name in NAMES or name.startswith(f"{_MAP}_"))
+            if variable.startswith(PREFIX) and not known:
                 raise _unknown(name, variable, variable_of)
 
     def _check_part(self, document: Document, place: Place, part: Any) -> None:
@@ -102,11 +104,9 @@ class Secrets:
             where = self._where(document, (*place, name))
             if name not in NAMES:
                 raise _unknown(name, where, str)
-            texts = value.values() if name == NAMES[1] and isinstance(value, dict) else [value]
-            if isinstance(value, dict) != (name == NAMES[1]) or not all(
-                isinstance(text, str) and text for text in texts
-            ):
-                form = f"{name}: {{profx: ...}}" if name == NAMES[1] else f"{name}: ..."
+            texts = value.values() if name == _MAP and isinstance(value, dict) else [value]
+            if isinstance(value, dict) != (name == _MAP) or not all(isinstance(text, str) and text for text in texts):
+                form = f"{name}: {{profx: ...}}" if name == _MAP else f"{name}: ..."
                 raise ConfigError(f"{name}: not in the form of a secret", where=where, remedy=form)
 
     def _places(self, name: str) -> list[Place]:

@@ -6,6 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from hubfleet.config.owner import Owner
+
 IDENTITY = ("/etc/passwd", "/etc/group")
 """What an image has of its own, and a user's server with its user's line first."""
 
@@ -28,6 +30,7 @@ def accounts_of(hub: str, privileged: bool) -> Accounts:
     return Accounts(f"hubfleet-{word}", f"hubproxy-{word}", f"hubedge-{word}")
 
 
-def own_lines(name: str, uid: int) -> dict[str, str]:
+def own_lines(name: str, owner: Owner) -> dict[str, str]:
     """The line of a user in each file of `IDENTITY`."""
-    return dict(zip(IDENTITY, (f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash\n", f"{name}:x:{uid}:\n"), strict=True))
+    lines = (f"{name}:x:{owner.uid}:{owner.gid}::/home/{name}:/bin/bash\n", f"{name}:x:{owner.gid}:\n")
+    return dict(zip(IDENTITY, lines, strict=True))

@@ -26,7 +26,8 @@ class Site:
     ``package``: the directory of this very package, copied into the hub's environment; ``package_digest`` of its files.
     ``limits_problem``: why limits cannot be enforced here; None when they can.
     ``tokens``: hubfleet's own, by name; ``passwords``: people's, as named in the secrets file.
-    ``requirements``: text of the requirements file of the configuration, or "".
+    ``requirements``: text of the requirements file of the configuration, or "". ``owner_command``: that of the program
+    that knows owners. ``service_secrets``: what services of the site are shown, as named in the secrets file.
     ``link``: certificates and keys of the line from an edge on a machine of its own to the hub's machine, which it
     reaches at ``hub_address``. ``registry``: the same of the line from other machines to the one that has the images.
     ``addresses``: where machines reach each other, by name. ``drained``: names of those where no servers are started.
@@ -47,6 +48,8 @@ class Site:
     requirements: str
     link: Link | None = None
     hub_address: str = ""
+    owner_command: str = ""
+    service_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     registry: Link | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()

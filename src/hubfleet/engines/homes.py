@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubfleet.config.owner import Owner
 from hubfleet.launcher.base import StartFailed
 
 HOMES_MARKER = ".hubfleet-homes"
@@ -21,7 +22,7 @@ class Homes:
     state: Path
     skeleton: Path | None
 
-    def of(self, server: str, name: str, owner: int | None) -> Path:
+    def of(self, server: str, name: str, owner: Owner | None) -> Path:
         """The home for a server of the user ``name``, made if need be. Raises StartFailed and OSError."""
         if self.kept is None:
             self._passing.mkdir(mode=0o711, exist_ok=True)
@@ -40,8 +41,8 @@ class Homes:
         return self.state / "passing-homes"
 
 
-def ensure_home(homes: Path, name: str, owner: int | None, skeleton: Path | None) -> Path:
-    """The home of a user, made if need be. ``owner`` is a user and group id, None to keep the launcher's own.
+def ensure_home(homes: Path, name: str, owner: Owner | None, skeleton: Path | None) -> Path:
+    """The home of a user, made if need be. ``owner`` is None to keep the launcher's own.
 
     A home appears complete or not at all: it is filled beside its place and then renamed.
     Raises StartFailed when the disk is full or the place is taken by something else.
@@ -51,10 +52,10 @@ def ensure_home(homes: Path, name: str, owner: int | None, skeleton: Path | None
         if home.is_symlink() or (home.exists() and not home.is_dir()):
             raise StartFailed(f"{home} is not a directory; an administrator has to look at it")
         if home.is_dir():
-            if owner is not None and home.stat().st_uid != owner:
-                raise StartFailed(
-                    f"{home} belongs to user id {home.stat().st_uid}, not {owner}; an administrator has to look at it"
-                )
+            there = home.stat().st_uid
+            if owner is not None and there != owner.uid:
+                what = f"{home} belongs to user id {there}, not {owner.uid}"
+                raise StartFailed(f"{what}; an administrator has to look at it")
             return home
         _make(homes, home, owner, skeleton)
     except OSError as error:
@@ -62,7 +63,7 @@ def ensure_home(homes: Path, name: str, owner: int | None, skeleton: Path | None
     return home
 
 
-def _make(homes: Path, home: Path, owner: int | None, skeleton: Path | None) -> None:
+def _make(homes: Path, home: Path, owner: Owner | None, skeleton: Path | None) -> None:
     new = homes / f".new-{home.name}"
     if new.exists():
         shutil.rmtree(new)  # left by an interrupted attempt; nobody has ever used it
@@ -75,7 +76,7 @@ def _make(homes: Path, home: Path, owner: int | None, skeleton: Path | None) -> 
         if owner is not None:
             for directory, folders, files in os.walk(new):
                 for entry in (directory, *(os.path.join(directory, name) for name in (*folders, *files))):
-                    os.chown(entry, owner, owner, follow_symlinks=False)
+                    os.chown(entry, owner.uid, owner.gid, follow_symlinks=False)
         new.rename(home)
     except OSError:
         shutil.rmtree(new, ignore_errors=True)

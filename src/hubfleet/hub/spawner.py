@@ -52,6 +52,8 @@ class LauncherSpawner(Spawner):
         self._launched = False
         self._server_name = self.name
         self._idle_limit: float | None = None
+        self.notes: list[str] = []
+        """What the running server does without, for its user's page."""
         # A hub that comes back must be patient with servers it cannot reach at once: JupyterHub stops a server that
         # does not answer within this limit, and with it the kernels that are fine.
         self.http_timeout = READOPT_LIMIT_S
@@ -74,6 +76,7 @@ class LauncherSpawner(Spawner):
         state: dict[str, Any] = super().get_state()
         if self._launched:
             state.update(launched=True, server_name=self._server_name, stop_after_idle=self._idle_limit)
+            state.update(notes=self.notes)
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -82,12 +85,14 @@ class LauncherSpawner(Spawner):
         # A named server may be given another name while it runs; the launcher knows it by the one it started with.
         self._server_name = state.get("server_name", self.name)
         self._idle_limit = state.get("stop_after_idle")
+        self.notes = state.get("notes", [])
 
     def clear_state(self) -> None:
         super().clear_state()
         self._launched = False
         self._server_name = self.name
         self._idle_limit = None
+        self.notes = []
 
     # -- start, poll, stop -------------------------------------------------------------------------------------------
 
@@ -120,6 +125,7 @@ class LauncherSpawner(Spawner):
             raise ServerStartFailed(f"Your server could not be started: {answer['error']}", self)
         self._launched = True
         self._idle_limit = answer["stop_after_idle"]
+        self.notes = answer.get("notes", [])
         return str(answer["url"])
 
     async def _start(self, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,10 @@ _HUB_VARIABLE = re.compile(r"JUPYTERHUB_[A-Z_]+")
 _MAX_VALUE = 16_384  # characters; far above the longest scope list seen
 
 
+PROJECT_LEFT_OUT = "Left out:"
+"""How a report begins that a server does without something. It is told beside the running server too."""
+
+
 class BadRequest(ValueError):
     """The hub asked for something it may not have; the text says what."""
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from aiohttp import web
 from hubfleet import __version__, openfiles
 from hubfleet.config import Config
 from hubfleet.engines import engine
-from hubfleet.launcher.base import BadRequest, Request, StartFailed, Stopped, Unknown
+from hubfleet.launcher.base import PROJECT_LEFT_OUT, BadRequest, Request, StartFailed, Stopped, Unknown
 from hubfleet.launcher.servers import Servers
-from hubfleet.layout import Layout
+from hubfleet.launcher.sources import owners_of, projects_of
+from hubfleet.layout import SECRETS, Layout
 from hubfleet.names import server_id
 
 log = logging.getLogger("hubfleet.launcher")
@@ -76,11 +77,21 @@ async def start(request: web.Request) -> web.StreamResponse:
     wanted = servers.checked(Request.parse(await request.json()))
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
+    notes: list[str] = []
+
+    def report(message: str) -> None:
+        # Reports pass by faster than they can be read; what a server does without is told again beside it.
+        if message.startswith(PROJECT_LEFT_OUT):
+            notes.append(message)
+        queue.put_nowait({"progress": message})
+
     async def run() -> None:
         try:
-            record = await servers.start(wanted, lambda message: queue.put_nowait({"progress": message}))
+            record = await servers.start(wanted, report)
             idle_limit = servers.idle_limit(wanted)
-            queue.put_nowait({"url": record.url, "started": record.started, "stop_after_idle": idle_limit})
+            queue.put_nowait(
+                {"url": record.url, "started": record.started, "stop_after_idle": idle_limit, "notes": notes}
+            )
         except BadRequest as refusal:
             queue.put_nowait({"error": str(refusal), "refused": True})
         except StartFailed as failure:
@@ -151,26 +162,35 @@ def application(servers: Servers, uids: frozenset[int]) -> web.Application:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """``launcher.json``: the whole configuration, what the engine needs, and who may ask."""
+    """``launcher.json``: the whole configuration, what the engine needs, and who may ask.
+
+    ``secrets``: what services are shown, of a file beside it that only root can read.
+    """
 
     config: Config
     engine: dict[str, Any]
     layout: Layout
     hub_uid: int
     hub_gid: int
+    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Settings:
         data = json.loads(path.read_text())
         layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
         account = pwd.getpwnam(data["hub_account"]) if data["hub_account"] else pwd.getpwuid(os.geteuid())
-        return cls(Config.from_dump(data["config"]), data["engine"], layout, account.pw_uid, account.pw_gid)
+        beside = path.with_name(SECRETS)
+        secrets = json.loads(beside.read_text()) if beside.exists() else {}
+        return cls(Config.from_dump(data["config"]), data["engine"], layout, account.pw_uid, account.pw_gid, secrets)
 
 
 async def serve(settings: Settings) -> None:
     """Run until told to end (SIGTERM). Users' servers go on without the launcher."""
     launch = engine(settings.config.engine).launch(settings.engine)
-    servers = Servers(settings.config, launch, settings.layout.launcher_dir / "servers")
+    directory = settings.layout.launcher_dir
+    owners = owners_of(settings.config, settings.secrets, directory)
+    projects = projects_of(settings.config, settings.secrets)
+    servers = Servers(settings.config, launch, directory / "servers", owners, projects)
     await launch.open()
     running = await servers.adopt()
     log.info("launcher %s for hub %s, %d servers running", __version__, settings.layout.hub, running)
@@ -191,6 +211,9 @@ async def serve(settings: Settings) -> None:
     await ending.wait()
     await runner.cleanup()
     await launch.close()
+    await owners.close()
+    if projects:
+        await projects.close()
 
 
 def main() -> None:

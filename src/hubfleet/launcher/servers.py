@@ -15,6 +15,7 @@ from hubfleet.config.effective import Effective, effective, visible_profiles
 from hubfleet.config.servers import Profile
 from hubfleet.errors import ConfigError
 from hubfleet.launcher.base import (
+    PROJECT_LEFT_OUT,
     BadRequest,
     Launch,
     Progress,
@@ -25,8 +26,11 @@ from hubfleet.launcher.base import (
     Status,
     Stopped,
 )
+from hubfleet.launcher.owners import Owners
+from hubfleet.launcher.projects import Projects
 from hubfleet.launcher.queue import StartQueue, capacity
 from hubfleet.launcher.state import Records
+from hubfleet.names import TEST_PREFIX, system_name
 
 log = logging.getLogger("hubfleet.launcher")
 STOP_GRACE_S = 10.0
@@ -45,8 +49,17 @@ class Ending:
 class Servers:
     """Starts, finds and stops servers with one engine's ``Launch``."""
 
-    def __init__(self, config: Config, launch: Launch, directory: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        launch: Launch,
+        directory: Path,
+        owners: Owners | None = None,
+        projects: Projects | None = None,
+    ) -> None:
         self._config = config
+        self._owners = owners
+        self._projects = projects
         self._launch = launch
         self._store = Records(directory)
         self._records: dict[str, Record] = {}
@@ -113,7 +126,6 @@ class Servers:
         stopped first, so that nobody ever has two.
         """
         request = self.checked(request)
-        wanted = effective(self._config, request.user, request.profile)
 
         def report(message: str) -> None:
             self._starting[request.id] = message
@@ -122,6 +134,8 @@ class Servers:
         async with self._locks[request.id]:
             await self._stop(request.id, grace=STOP_GRACE_S)
             try:
+                # Before its turn: others need not wait for a service that is slow.
+                wanted = await self._wanted(request, report)
                 async with self._queue.turn(report):
                     record = await self._launched(request, wanted, report)
             except StartFailed as failure:
@@ -136,6 +150,34 @@ class Servers:
             self._launch.watch(record, self._on_ended)
         log.info("%s: started with profile %s", record.id, record.profile)
         return record
+
+    async def _wanted(self, request: Request, report: Progress) -> Effective:
+        """The options of a server, with the owner of its files and its projects. Raises StartFailed."""
+        config, options = self._config, self._config.storage.owner
+        if options.by_service and request.user.startswith(TEST_PREFIX):
+            # A load test's people have no account anywhere. An id of the machine's own may be somebody's at the site,
+            # so they are shown nothing of the site's.
+            return replace(effective(config, request.user, request.profile), mounts=())
+        if options.by_service:
+            report("Looking up your account")
+        owner = await self._owners.of(request.user) if self._owners else None
+        try:
+            wanted = effective(config, request.user, request.profile, owner)
+        except ConfigError as error:
+            raise StartFailed(f"{error.what}; an administrator has to look at it") from error
+        if any(mount.for_home for mount in wanted.mounts):
+            what = "nobody has said where your files are (tas_homeDirectory)"
+            raise StartFailed(f"{what}; an administrator has to look at it")
+        return await self._with_projects(request, wanted, report)
+
+    async def _with_projects(self, request: Request, wanted: Effective, report: Progress) -> Effective:
+        if self._projects is None or self._config.storage.projects is None:
+            return wanted
+        folder = f"/home/{system_name(request.user)}/{self._config.storage.projects.directory}"
+        found = await self._projects.of(request.user, folder)
+        if found.problem:
+            report(f"{PROJECT_LEFT_OUT} {found.problem}")
+        return replace(wanted, projects=found.mounts, projects_at=folder)
 
     async def _launched(self, request: Request, wanted: Effective, report: Progress) -> Record:
         record = replace(await self._launch.start(request, wanted, report, self._store.save), ready=True)

@@ -48,7 +48,7 @@ LINES = (
     ("storage:", ""),
     ("  mounts:", ""),
     ("    - /srv/{usrname}:/x:ro", "unknown variable {usrname}: did you mean {username}?"),
-    ("    - /work/{tas_homeDirectory}:/x:ro", "{tas_homeDirectory} needs `tas`, which this release does not have"),
+    ("    - /work/{tas_homeDirectory}:/x:ro", "{tas_homeDirectory} needs a service that knows it"),
     ("    - srv:/x:ro", "`srv` must be absolute"),
     ("    - /srv/../etc:/x:ro", "`/srv/../etc` must be absolute, without `..`"),
     ("    - /:/x:ro", "`/` refused: gives users the host"),

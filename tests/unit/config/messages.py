@@ -22,6 +22,10 @@ def _mount(text: str) -> str:
     return f"{HUB}storage:\n  mounts:\n    - {text}\n"
 
 
+def _owner(text: str) -> str:
+    return f"{HUB}storage: {{owner: {text}}}\n"
+
+
 MISTAKES: dict[str, tuple[str, str]] = {
     # The file
     "tab": (f"{HUB}login:\n\tpassword: file\n", "hubfleet.yaml:3: a tab before the text. Try: use spaces"),
@@ -530,11 +534,13 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "variable usrname": (
         _mount("/srv/{usrname}:/x:ro"),
-        "hubfleet.yaml:4: storage.mounts: unknown variable {usrname}: did you mean {username}? Try: {username} or {hub}",
+        "hubfleet.yaml:4: storage.mounts: unknown variable {usrname}: did you mean {username}? "
+        "Try: {username}, {hub}, {tenant_id} or {tas_homeDirectory}",
     ),
     "variable tas": (
         _mount("/work/{tas_homeDirectory}:/x:rw"),
-        "hubfleet.yaml:4: storage.mounts: {tas_homeDirectory} needs `tas`, which this release does not have. Try: {username}",
+        "hubfleet.yaml:4: storage.mounts: {tas_homeDirectory} needs a service that knows it. "
+        "Try: storage: {owner: {tas: {url: ..., account: ...}}}",
     ),
     "variable first": (
         _mount('"/{username}/x:/x:rw"'),
@@ -544,6 +550,98 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "mount over system": (
         _mount("/srv/x:/usr/lib:ro"),
         "hubfleet.yaml:4: storage.mounts: `/usr/lib` refused: hides system files inside servers. Try: /home/jovyan/data or /data",
+    ),
+    "projects without a place": (
+        f"{HUB}groups:\n  waves:\n    members: [ada]\n    project: {{}}\n",
+        "hubfleet.yaml:5: groups.waves.project: nobody has said where projects are. "
+        "Try: storage: {projects: {path: /corral/projects}}",
+    ),
+    "projects below /etc": (
+        f"{HUB}storage: {{projects: {{path: /etc}}}}\n",
+        f"hubfleet.yaml:2: storage.projects.path: `/etc` refused: gives users the host. {HOST}",
+    ),
+    "projects with a variable": (
+        f'{HUB}storage: {{projects: {{path: "/corral/{{username}}"}}}}\n',
+        "hubfleet.yaml:2: storage.projects.path: `/corral/{username}`: no variables here. "
+        "Try: a fixed directory, such as /work",
+    ),
+    "projects elsewhere in the home": (
+        f"{HUB}storage: {{projects: {{path: /corral, directory: ../x}}}}\n",
+        "hubfleet.yaml:2: storage.projects.directory: `../x` is not the name of a directory in a home. Try: projects",
+    ),
+    "a project's id": (
+        f"{HUB}storage: {{projects: {{path: /corral}}}}\ngroups: {{waves: {{project: {{id: ../x}}}}}}\n",
+        "hubfleet.yaml:3: groups.waves.project.id: `../x` is not the id of a project. "
+        "Try: letters, digits, `.`, `-` and `_`, such as PRJ-1234",
+    ),
+    "must be mounted": (
+        f"{HUB}storage: {{must_be_mounted: [work]}}\n",
+        "hubfleet.yaml:2: storage.must_be_mounted: `work` must be absolute, without `..`. Try: /srv/data",
+    ),
+    "root owns": (
+        _owner("{uid: 0}"),
+        "hubfleet.yaml:2: storage.owner.uid: `0` is root, who may do everything. Try: a number such as 1000",
+    ),
+    "nobody owns": (
+        _owner("{uid: 65534}"),
+        "hubfleet.yaml:2: storage.owner.uid: `65534` cannot be anybody's id. Try: a number such as 1000",
+    ),
+    "an owner's name": (
+        _owner("{uid: ada}"),
+        "hubfleet.yaml:2: storage.owner.uid: `ada` is not an id. Try: a number such as 1000",
+    ),
+    "an owner below the minimum": (
+        _owner("{uid: 500}"),
+        "hubfleet.yaml:2: storage.owner: `uid` is below the minimum of 1000. Try: uid: 1000 or more",
+    ),
+    "a range": (
+        _owner("{range: 70000}"),
+        "hubfleet.yaml:2: storage.owner.range: `70000` is not a range of ids. Try: 70000-99999",
+    ),
+    "an empty range": (
+        _owner("{range: 99999-70000}"),
+        "hubfleet.yaml:2: storage.owner.range: `99999-70000` holds no ids. Try: 70000-99999",
+    ),
+    "a range with nobody in it": (
+        _owner("{range: 60000-70000}"),
+        "hubfleet.yaml:2: storage.owner.range: `60000-70000` holds 65534, which is nobody's. Try: 70000-99999",
+    ),
+    "two owners": (
+        _owner("{uid: 1000, range: 70000-99999}"),
+        "hubfleet.yaml:2: storage.owner: `uid` and `range` exclude each other. Try: keep one of them",
+    ),
+    "a group for a range": (
+        _owner("{gid: 1000}"),
+        "hubfleet.yaml:2: storage.owner: `gid` is for `uid` or a service. Try: uid: 1000, or remove `gid`",
+    ),
+    "a password in clear": (
+        _owner("{tas: {url: 'http://tas.example.edu/api', account: hub}}"),
+        "hubfleet.yaml:2: storage.owner.tas.url: `http://tas.example.edu/api` would send a secret unencrypted. "
+        "Try: https://tas.example.edu/api",
+    ),
+    "a password in an address": (
+        _owner("{tas: {url: 'https://hub:canary@tas.example.edu', account: hub}}"),
+        "hubfleet.yaml:2: storage.owner.tas.url: an address holds no name or password. "
+        "Try: take out what is before the `@`",
+    ),
+    "no address": (
+        _owner("{ldap: {url: ldap.example.edu, base: dc=edu}}"),
+        "hubfleet.yaml:2: storage.owner.ldap.url: `ldap.example.edu` is not the address of such a service. "
+        "Try: ldaps://ldap.example.edu",
+    ),
+    "no role account": (
+        _owner("{tas: {url: 'https://tas.example.edu'}}"),
+        "hubfleet.yaml:2: storage.owner.tas.account: is required. Try: account: hub-role",
+    ),
+    "a password in the file": (
+        _owner("{tas: {url: 'https://tas.example.edu', account: hub, password: canary}}"),
+        "hubfleet.yaml:2: storage.owner.tas.password: a secret has no place in this file. "
+        "Try: move to hubfleet.secrets.yaml",
+    ),
+    "no program": (
+        _owner("{command: owner-of.py}"),
+        "hubfleet.yaml:2: storage.owner.command: `owner-of.py` is not a file beside this file. "
+        "Try: ls -l {folder}/owner-of.py",
     ),
     "two mounts": (
         f"{HUB}storage:\n  mounts: [/srv/a:/x:ro, /srv/b:/x:ro]\n",

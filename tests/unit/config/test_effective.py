@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubfleet.config import Config, Mount, effective, explain, load, visible_profiles
+from hubfleet.config.owner import Owner
 from hubfleet.errors import ConfigError
 
 TEXT = """\
@@ -107,6 +108,7 @@ def test_explain(config: Config) -> None:
         "servers.environment.A": ("base", "hubfleet.yaml:4"),
         "servers.environment.B": ("staff", "hubfleet.yaml:13 (groups.staff)"),
         "storage.mounts": ("/srv/{username}:/home/{username}/work:rw", "hubfleet.yaml:14 (groups.staff)"),
+        "storage.owner": ("an id out of 70000-99999", "default"),
     }
     chosen = {row.path: row.source for row in explain(config, "ada", "small")}
     assert chosen["servers.memory.limit"] == "hubfleet.yaml:6 (profiles.small)"
@@ -118,3 +120,35 @@ def test_a_user_name_cannot_lead_a_mount_to_the_host() -> None:
     for name in ("run", "lib"):
         with pytest.raises(ConfigError, match="refused: gives users the host"):
             mount.expand(name, "hub")
+
+
+SITE = """\
+hub: prod.designsafe
+storage:
+  owner: {tas: {url: "https://tas.example.edu/api/v1", account: hub}}
+  must_be_mounted: [/work]
+  mounts:
+    - /work/{tas_homeDirectory}:/home/jupyter/work:rw
+    - /corral/{tenant_id}/{username}:/corral:ro
+"""
+
+
+def test_what_depends_on_the_site(tmp_path: Path) -> None:
+    file = tmp_path / "hubfleet.yaml"
+    file.write_text(SITE)
+    config = load(file, environ={})
+    corral = Mount("/corral/designsafe/ada", "/corral", "ro")
+    found = effective(config, "ada", owner=Owner(5000, 6000, "01234/ada"))
+    assert found.mounts == (Mount("/work/01234/ada", "/home/jupyter/work", "rw"), corral)
+    assert (found.owner, found.must_be_mounted) == (Owner(5000, 6000, "01234/ada"), ("/work",))
+    rows = {row.path: (row.value, row.source) for row in explain(config, "ada")}
+    assert rows["storage.owner"] == ("as https://tas.example.edu/api/v1 says", "hubfleet.yaml:3")
+    unknown = effective(config, "ada", owner=Owner(5000, 6000))
+    assert [mount.for_home for mount in unknown.mounts] == [True, False]
+
+
+def test_a_name_is_no_variable(tmp_path: Path) -> None:
+    file = tmp_path / "hubfleet.yaml"
+    file.write_text(SITE)
+    found = effective(load(file, environ={}), "{tas_homedirectory}", owner=Owner(5000, 6000, "01234/ada"))
+    assert found.mounts[1].host == "/corral/designsafe/{tas_homedirectory}"

@@ -20,6 +20,14 @@ _WITH = {
         ("MachineSettings", name): {"ssh": "root@192.0.2.7"}
         for name in ("ssh_config", "roles", "private_ip", "link_port")
     },
+    ("OwnerOptions", "gid"): {"uid": 1000},
+    ("Tas", "url"): {"account": "hub"},
+    ("Tas", "account"): {"url": "https://tas.example.edu"},
+    **{
+        ("Ldap", name): {"url": "ldaps://ldap.example.edu", "base": "dc=edu"}
+        for name in ("url", "base", "bind", "name")
+    },
+    **{("Projects", name): {"path": "/corral"} for name in ("directory", "service")},
     ("Https", "certificate"): {"key": "hub.key"},
     ("Https", "key"): {"certificate": "hub.pem"},
     ("Https", "ca_bundle"): {"acme": "https://ca.example.edu/acme/acme/directory"},

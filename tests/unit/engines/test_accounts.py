@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hubfleet.config.owner import IdRange
 from hubfleet.engines import uids
 from hubfleet.engines.accounts import accounts_of
 from hubfleet.engines.uids import NoIdLeft, uid_for
@@ -48,6 +49,14 @@ def _take(table: Path, hub: str) -> list[int]:
     return [uid_for(table, hub, f"user{number}") for number in range(50)]
 
 
+def test_a_range_of_a_hubs_own(tmp_path: Path) -> None:
+    table, own = tmp_path / "uids.json", IdRange(200_000, 200_001)
+    first = uid_for(table, "usual", "ada")
+    assert [uid_for(table, "hub", name, ids=own) for name in ("ada", "ben", "ada")] == [200_000, 200_001, 200_000]
+    assert uid_for(table, "usual", "ben") == first + 1
+    assert uid_for(table, "hub", "ada") == 200_000, "files belong to it already"
+
+
 def test_two_launchers_at_once(tmp_path: Path) -> None:
     table = tmp_path / "uids.json"
     with multiprocessing.get_context("spawn").Pool(4) as pool:
@@ -55,12 +64,11 @@ def test_two_launchers_at_once(tmp_path: Path) -> None:
     assert len({uid for one in taken for uid in one}) == 200
 
 
-def test_when_all_ids_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uids, "LAST", uids.FIRST)
-    table = tmp_path / "uids.json"
-    uid_for(table, "hub", "ada")
+def test_when_all_ids_are_taken(tmp_path: Path) -> None:
+    table, one = tmp_path / "uids.json", IdRange(70_000, 70_000)
+    uid_for(table, "hub", "ada", ids=one)
     with pytest.raises(NoIdLeft, match=r"uids\.json"):
-        uid_for(table, "hub", "ben")
+        uid_for(table, "hub", "ben", ids=one)
 
 
 def test_a_damaged_table_gives_no_ids(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.engines import services
 from hubfleet.engines.accounts import Accounts, accounts_of
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import front, parts, trial
@@ -188,6 +189,7 @@ def _files(
             "skeleton": homes_begin.path if homes_begin else None,
             "hub_account": who.hub,
             "host_root": parts.HOST,
+            "ids": [config.storage.owner.ids.first, config.storage.owner.ids.last],
             "variables": {**proxies(config), **config.servers.environment},
             **form.engine,
         },
@@ -211,6 +213,7 @@ def _files(
         "launcher": File(
             str(layout.launcher_dir / "launcher.json"), as_json(launcher), "root", "root", 0o644, returns=True
         ),
+        **services.files(config, site, returns=True),
         **front.files(config, site, who),
     }
     if homes is not None:
@@ -230,12 +233,19 @@ def _hub_program(config: Config, layout: Layout) -> dict[str, Any]:
             "PATH": f"{ENVIRONMENT}/bin:{PATH}",
             "HOME": str(layout.hub_dir),
             "LANG": "C.UTF-8",
-            **proxies(config),
-            **(dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES) if config.network.ca_bundle else {}),
+            **_outside(config),
         },
         "directory": str(layout.hub_dir),
         "remove": [str(layout.hub_socket)],
         "umask": 0o077,
+    }
+
+
+def _outside(config: Config) -> dict[str, str]:
+    """What programs need to know of the site to reach the outside."""
+    return {
+        **proxies(config),
+        **(dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES) if config.network.ca_bundle else {}),
     }
 
 
@@ -286,8 +296,8 @@ def _containers(
         Container(
             name=parts.container(layout.hub, "launcher"),
             argv=(PYTHON, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
-            environment={"PATH": PATH, "LANG": "C.UTF-8"},
-            **reading(files, "launcher"),
+            environment={"PATH": PATH, "LANG": "C.UTF-8", **(_outside(config) if config.storage.asks else {})},
+            **reading(files, "launcher", *(name for name in ("launcher_secrets", "owner_command") if name in files)),
             mounts=(
                 *shown(layout.base, mode="rw"),
                 *kept,
@@ -295,7 +305,8 @@ def _containers(
                 *shown(Path("/etc/passwd"), Path("/etc/group")),
                 ("/", parts.HOST, "ro"),
             ),
-            **form.networks("launcher", "none"),
+            # What it asks there is who owns files: were the hub to ask, it could say root.
+            **form.networks("launcher", parts.way_out(config.hub) if config.storage.asks else "none"),
             capabilities=_LAUNCHER_CAPABILITIES,
             **alive(layout.launcher_socket),
             impact="nobody can start a server for a few seconds; running servers go on",

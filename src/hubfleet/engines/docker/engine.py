@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.engines import services
 from hubfleet.engines.accounts import accounts_of
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import front, parts, skeleton
@@ -72,6 +73,7 @@ class DockerEngine:
         if not site.layout.privileged:
             found.append("engine docker changes the machine. Try: the same command with sudo")
         found += skeleton.problems(config)
+        found += services.problems(config, site, contained=True) if site.layout.privileged else []
         if _PASSWORD_IN_ADDRESS.search(site.requirements):
             path = "servers.requirements"
             found.append(

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from hubfleet.config.owner import Owner
 from hubfleet.engines.accounts import IDENTITY, own_lines
 from hubfleet.engines.docker.specification import HUB_LABEL, SERVER_LABEL
 from hubfleet.engines.dockerapi import Api
@@ -23,7 +24,7 @@ class Identities:
         self._known: dict[str, dict[str, str]] = {}
         self._reading = asyncio.Lock()
 
-    async def write(self, server: str, image: str, name: str, uid: int) -> Mapping[str, Path]:
+    async def write(self, server: str, image: str, name: str, owner: Owner) -> Mapping[str, Path]:
         """Write the files of one server; returns them by their place in the image. Raises as `Api`, and OSError."""
         async with self._reading:
             if image not in self._known:
@@ -32,7 +33,7 @@ class Identities:
         folder = self._directory / server
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = {}
-        for place, line in own_lines(name, uid).items():
+        for place, line in own_lines(name, owner).items():
             written[place] = folder / Path(place).name
             written[place].write_text(line + texts[place])
             written[place].chmod(0o644)

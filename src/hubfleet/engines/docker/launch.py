@@ -25,9 +25,10 @@ from hubfleet.engines.docker.identity import Identities
 from hubfleet.engines.docker.specification import Server, Settings, container_name
 from hubfleet.engines.dockerapi import Api, EngineAway, Refused
 from hubfleet.engines.homes import Homes
+from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.output import Outputs
 from hubfleet.engines.places import Place, place_of, with_inner
-from hubfleet.engines.uids import NoIdLeft, uid_for
+from hubfleet.engines.uids import NoIdLeft, owner_of
 from hubfleet.launcher.base import (
     Progress,
     Record,
@@ -108,16 +109,16 @@ class DockerLaunch:
             raise StartFailed(f"{missing}; an administrator has to run: hubfleet up")
         try:
             progress("Preparing the home directory")
-            server = await self._prepared(request, effective, image)
+            server = await self._prepared(request, effective, image, progress)
             program = specification.program(self._settings, server, request, effective)
-            door = Door(server.door, server.uid, program, server.places)
+            door = Door(server.door, server.owner.uid, program, server.places)
             await door.open()
         except BaseException:
             self._clean(request.id)
             raise
         made = name
         try:
-            os.chown(server.run, server.uid, self._settings.hub_gid)
+            os.chown(server.run, server.owner.uid, self._settings.hub_gid)
             server.run.chmod(0o710)
             progress("Making the container")
             made = await self._api.create(name, specification.container(self._settings, server, effective))
@@ -136,17 +137,22 @@ class DockerLaunch:
         progress("The server is up")
         return record
 
-    async def _prepared(self, request: Request, effective: Effective, image: str) -> Server:
+    async def _prepared(self, request: Request, effective: Effective, image: str, progress: Progress) -> Server:
         """Make what a server's container is to show. Raises StartFailed, OSError, NoIdLeft, and as `Api`."""
         root, name = self._settings.host_root, system_name(request.user)
-        uid = uid_for(self._layout.uids, self._layout.hub, name, root)
-        home = Place.of(self._homes.of(request.id, name, uid), f"/home/{name}", True)
-        places = [*with_inner(home, ""), *(p for m in effective.mounts for p in with_inner(place_of(m, root), root))]
+        # Beside the loop: a file server that is away would stop it for everybody.
+        await asyncio.to_thread(require_mounted, effective, root)
+        owner = owner_of(effective, self._layout, name, self._settings.ids, root)
+        home = Place.of(self._homes.of(request.id, name, owner), f"/home/{name}", True)
+        projects = those_there(effective, lambda mount: place_of(mount, root), progress)
+        shown = [*(place_of(mount, root) for mount in effective.mounts), *projects]
+        places = [*with_inner(home, ""), *(inner for place in shown for inner in with_inner(place, root))]
         run = self._layout.servers_run / short_id(request.id)
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(mode=0o700)
-        identity = await self._identities.write(short_id(request.id), image, name, uid)
-        return Server(request.id, name, uid, run, identity, places)
+        identity = await self._identities.write(short_id(request.id), image, name, owner)
+        folders = (effective.projects_at,) if effective.projects_at else ()
+        return Server(request.id, name, owner, run, identity, places, folders)
 
     def _record(self, request: Request, server: Server, container: str) -> Record:
         log = self._layout.logs / "servers" / f"{request.id}.log"

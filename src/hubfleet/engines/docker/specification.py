@@ -13,7 +13,9 @@ from urllib.parse import quote
 
 from hubfleet import openfiles
 from hubfleet.config.effective import Effective
+from hubfleet.config.owner import IdRange, Owner
 from hubfleet.engines.places import Place
+from hubfleet.engines.uids import USUAL
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
 from hubfleet.names import short_id
@@ -44,6 +46,7 @@ class Settings:
     ``homes``: None when homes are not kept. ``hub_gid``: id of the group that hub and proxy share. ``variables``: what
     all servers have in their environment, unless a group, a person or a profile has it otherwise. ``host_root``: where
     the launcher sees the host's files, "" when it is in no container. ``engine_socket``: where the engine answers.
+    ``ids``: those that people get of whom no service knows.
     """
 
     layout: Layout
@@ -56,6 +59,7 @@ class Settings:
     variables: Mapping[str, str]
     host_root: str
     engine_socket: str
+    ids: IdRange = USUAL
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -76,23 +80,25 @@ class Settings:
             variables=data["variables"],
             host_root=data.get("host_root", ""),
             engine_socket=data.get("engine_socket", SOCKET),
+            ids=IdRange(*data["ids"]) if "ids" in data else USUAL,
         )
 
 
 @dataclass(frozen=True)
 class Server:
-    """One server as it is to be: its id, its user's system name and user id, and where its files are on the host.
+    """One server as it is to be: its id, its user's system name and ids, and where its files are on the host.
 
     ``run``: the directory of its socket. ``identity``: files of the host that stand for others in the image.
-    ``places``: the home and the mounts.
+    ``places``: the home and the mounts. ``folders``: directories inside that hold mounts and nothing else.
     """
 
     id: str
     name: str
-    uid: int
+    owner: Owner
     run: Path
     identity: Mapping[str, Path]
     places: Sequence[Place]
+    folders: Sequence[str] = ()
 
     @property
     def home(self) -> str:
@@ -143,7 +149,7 @@ def container(settings: Settings, server: Server, effective: Effective) -> dict[
     return {
         "Image": settings.image,
         "Hostname": hub,
-        "User": f"{server.uid}:{server.uid}",
+        "User": f"{server.owner.uid}:{server.owner.gid}",
         "WorkingDir": server.home,
         # In place of what the image would run: its entrypoint expects to be root, or to have the image's own user.
         "Entrypoint": [f"{settings.python}/bin/python", "-I", "-m", "hubfleet_singleuser.enter", str(server.door)],
@@ -211,12 +217,17 @@ def _room(effective: Effective) -> int:
 
 def _scratch(server: Server, room: int) -> dict[str, str]:
     common = f"rw,exec,nosuid,nodev,size={room}"
-    private = f"{common},mode=700,uid={server.uid},gid={server.uid}"
-    return {**dict.fromkeys(SCRATCH, f"{common},mode=1777"), _private(server): private}
+    private = f"{common},mode=700,uid={server.owner.uid},gid={server.owner.gid}"
+    return {
+        **dict.fromkeys(SCRATCH, f"{common},mode=1777"),
+        _private(server): private,
+        # Root's, and gone with the container: the home gets no trace of what its user has left.
+        **dict.fromkeys(server.folders, "rw,noexec,nosuid,nodev,size=65536,mode=755"),
+    }
 
 
 def _private(server: Server) -> str:
-    return f"/run/user/{server.uid}"
+    return f"/run/user/{server.owner.uid}"
 
 
 def _mounts(settings: Settings, server: Server) -> list[dict[str, Any]]:

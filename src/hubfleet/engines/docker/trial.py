@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubfleet.config import Config
+from hubfleet.config.owner import OwnerOptions
 from hubfleet.engines.accounts import Accounts
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import parts
@@ -20,11 +21,12 @@ _FILES = ("hub", "hub_secrets", "hub_program", "proxy_token", "proxy_program", "
 def beside(config: Config, site: Site) -> tuple[Config, Site]:
     """What a second hub would be made from. Its homes are not kept, and its secrets are marks: see `Trial`.
 
-    Mounts that each person has of their own are left out: nobody has made the test user's. It is on one machine always,
-    with no edge on another, and its servers too.
+    Mounts that each person has of their own are left out: nobody has made the test user's. Nor has the test user an
+    account at the site, or projects. It is on one machine always, with no edge on another, and its servers too.
     """
-    shared = tuple(mount for mount in config.storage.mounts if "{username}" not in str(mount))
-    storage = config.storage.model_copy(update={"homes": None, "mounts": shared})
+    shared = tuple(mount for mount in config.storage.mounts if "{username}" not in str(mount) and not mount.for_home)
+    own = {"homes": None, "mounts": shared, "owner": OwnerOptions(), "projects": None}
+    storage = config.storage.model_copy(update=own)
     marked = replace(site, layout=site.layout.trial, tokens=_marks(site.tokens), passwords=_marks(site.passwords))
     return config.model_copy(update={"storage": storage, "machines": {}, "engine": "docker"}), marked
 

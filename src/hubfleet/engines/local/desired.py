@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.engines import services
 from hubfleet.engines.accounts import Accounts, accounts_of
 from hubfleet.engines.base import Site
 from hubfleet.engines.homes import HOMES_MARKER
@@ -109,6 +110,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             "interpreter": str(site.interpreter),
             "homes": _text(config.homes(site.layout.homes)),
             "hide": _hidden(config, site),
+            "ids": [config.storage.owner.ids.first, config.storage.owner.ids.last],
             "distributions": distributions(environments[1].lock),
             "variables": dict(config.servers.environment),
             "skeleton": _text(homes.skeleton if homes else None),
@@ -125,6 +127,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
         "hub": File(str(layout.hub_dir / "hub.json"), _json(hub_settings(config, layout)), who.hub, who.hub, 0o644),
         "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
         "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
+        **services.files(config, site),
         "hub_sandbox": _sandbox(config, site, "hub", _hub_program(site, environments[0]), who.hub, who.hub),
         "proxy_sandbox": _sandbox(
             config, site, "proxy", _proxy_program(config, site, environments[0]), who.proxy, who.hub
@@ -143,8 +146,8 @@ def _hidden(config: Config, site: Site) -> list[str]:
 
     Mounts are among them, of all groups: what only some may have must not be found by the others under its own path.
     """
-    hosts = [mount.host for mounts in config.all_mounts().values() for mount in mounts]
-    fixed = [host if "{" not in host else host.partition("{")[0].rpartition("/")[0] for host in hosts]
+    fixed = [mount.fixed for mounts in config.all_mounts().values() for mount in mounts]
+    fixed += [config.storage.projects.path] if config.storage.projects else []
     homes = config.homes(site.layout.homes)
     return sorted({*sandbox.HIDDEN, str(site.layout.base), *([str(homes)] if homes else []), *fixed})
 
@@ -248,7 +251,7 @@ def _processes(
             order=1,
             argv=(python, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
             environment={"PATH": _PATH, "LANG": "C.UTF-8"},
-            depends=digests("launcher"),
+            depends=digests("launcher", *(name for name in ("launcher_secrets", "owner_command") if name in files)),
             log=str(layout.logs / "launcher.log"),
             ready=str(layout.launcher_socket),
             impact="nobody can start a server for a few seconds; running servers go on",

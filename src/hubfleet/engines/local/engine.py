@@ -9,6 +9,7 @@ from typing import Any
 from hubfleet.config import Config
 from hubfleet.config.machines import SiteNetwork
 from hubfleet.config.servers import ServerOptions
+from hubfleet.engines import services
 from hubfleet.engines.base import Site
 from hubfleet.engines.local.cgroups import Cgroups
 from hubfleet.engines.local.desired import desired_state
@@ -105,7 +106,12 @@ class LocalEngine:
                     f"{config.line(path)}{path}: only root can show one directory under another name. "
                     f"Try: run hubfleet as root (sudo), or remove {path}"
                 )
-        return found + _of_the_edge(config)
+        if config.storage.owner.uid is not None:
+            found.append(
+                f"{config.line('storage.owner.uid')}storage.owner.uid: with one id for everybody, people "
+                "could end and read each other's servers. Try: engine: docker, or remove storage.owner.uid"
+            )
+        return found + services.problems(config, site) + _of_the_edge(config)
 
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
         return desired_state(config, site)

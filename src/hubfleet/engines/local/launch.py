@@ -17,11 +17,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
+from hubfleet.config.owner import Owner
 from hubfleet.engines.homes import Homes
 from hubfleet.engines.local import specification
 from hubfleet.engines.local.cgroups import Cgroups, Limits
@@ -30,10 +33,20 @@ from hubfleet.engines.local.plain import start_plainly
 from hubfleet.engines.local.processes import ProcessHandle
 from hubfleet.engines.local.specification import Settings
 from hubfleet.engines.local.starters import Starters
-from hubfleet.engines.uids import NoIdLeft, uid_for
+from hubfleet.engines.mounted import require_mounted, those_there
+from hubfleet.engines.uids import NoIdLeft, owner_of
 from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
-from hubfleet.launcher.base import Progress, Record, Request, Running, Spawned, StartFailed, Status, Stopped
+from hubfleet.launcher.base import (
+    Progress,
+    Record,
+    Request,
+    Running,
+    Spawned,
+    StartFailed,
+    Status,
+    Stopped,
+)
 from hubfleet.logfiles import open_log, tail
 from hubfleet.names import short_id, system_name
 
@@ -88,12 +101,15 @@ class LocalLaunch:
         run = self._layout.servers_run / short_id(request.id)
         log = self._layout.logs / "servers" / f"{request.id}.log"
         try:
-            uid = self._uid(name)
+            # Beside the loop: a file server that is away would stop it for everybody.
+            await asyncio.to_thread(require_mounted, effective, "")
+            effective = replace(effective, projects=tuple(those_there(effective, _sound, progress)))
+            owner = self._owner(effective, name)
             progress("Preparing the home directory")
-            home = self._homes.of(request.id, name, uid)
-            self._make_run_directory(run, uid)
-            cgroups = self._limit(request.id, effective) if uid is not None else []
-            server = (name, uid, home, run / "server.sock")
+            home = self._homes.of(request.id, name, owner)
+            self._make_run_directory(run, owner)
+            cgroups = self._limit(request.id, effective) if owner is not None else []
+            server = (name, owner, home, run / "server.sock")
             spec = specification.server(self._settings, request, effective, *server, cgroups)
             progress("Starting the server")
             pid, ready, kernels = await self._spawn(spec, log, effective)
@@ -133,16 +149,16 @@ class LocalLaunch:
         progress("The server is up")
         return record
 
-    def _uid(self, name: str) -> int | None:
-        return uid_for(self._layout.uids, self._layout.hub, name) if self._layout.privileged else None
+    def _owner(self, effective: Effective, name: str) -> Owner | None:
+        return owner_of(effective, self._layout, name, self._settings.ids) if self._layout.privileged else None
 
-    def _make_run_directory(self, run: Path, uid: int | None) -> None:
+    def _make_run_directory(self, run: Path, owner: Owner | None) -> None:
         """The directory of the server's socket: the server writes to it, hub and proxy may pass, nobody else."""
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(mode=0o700)
-        if uid is not None:
+        if owner is not None:
             assert self._settings.group is not None
-            os.chown(run, uid, self._settings.group)
+            os.chown(run, owner.uid, self._settings.group)
             run.chmod(0o710)
 
     def _limit(self, server: str, effective: Effective) -> list[str]:
@@ -287,6 +303,12 @@ class LocalLaunch:
         self._cgroups.remove(server)
         shutil.rmtree(self._layout.servers_run / short_id(server), ignore_errors=True)
         self._homes.forget(server)
+
+
+def _sound(mount: Mount) -> Mount:
+    """A mount that can be shown. Raises StartFailed."""
+    specification.source(mount)
+    return mount
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -97,6 +97,13 @@ def _move(source: str, target: str, writable: bool) -> None:
         _restrict(mounted, writable)
 
 
+def _make_folder(path: str) -> None:
+    """A directory for mounts and nothing else: root's, and gone with the namespace."""
+    place = _open_place(path)
+    _mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")
+    os.close(place)
+
+
 def _restrict(target: str, writable: bool) -> None:
     _mount("none", target, "", MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | (0 if writable else MS_RDONLY))
 
@@ -137,10 +144,16 @@ def _mount_namespace(spec: dict[str, Any]) -> None:
     for directory, size in spec.get("scratch", []):
         os.makedirs(directory, exist_ok=True)
         _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
+    folders = [os.path.realpath(folder) for folder in spec.get("folders", [])]
     # The system's own links (/home -> /var/home) are followed now, before anything of a user's is in sight.
     for waiting, target, writable in [(waiting, os.path.realpath(target), mode) for waiting, target, mode in shown]:
+        for folder in [folder for folder in folders if target.startswith(f"{folder}/")]:
+            _make_folder(folder)
+            folders.remove(folder)
         _move(waiting, target, writable)
         os.rmdir(waiting)
+    for folder in folders:
+        _make_folder(folder)
     for name, content in spec.get("identity", {}).items():
         source = f"{hidden[0]}/.{os.path.basename(name)}"  # nobody but root can have put anything there
         with open(source, "x") as file:

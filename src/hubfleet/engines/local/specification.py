@@ -14,7 +14,9 @@ from urllib.parse import quote
 from hubfleet import openfiles
 from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
+from hubfleet.config.owner import IdRange, Owner
 from hubfleet.engines.local import sandbox
+from hubfleet.engines.uids import USUAL
 from hubfleet.errors import ConfigError
 from hubfleet.launcher.base import Request, StartFailed
 from hubfleet.layout import Layout
@@ -38,7 +40,7 @@ class Settings:
     ``homes``: None when homes are not kept. ``group``: id of the group that hub and proxy share, None when not
     privileged. ``hide``: host directories that nobody sees but through a mount. ``distributions``: what the fork server
     may load. ``variables``: what all servers have in their environment, unless a group, a person or a profile has it
-    otherwise.
+    otherwise. ``ids``: those that people get of whom no service knows.
     """
 
     layout: Layout
@@ -50,6 +52,7 @@ class Settings:
     hide: tuple[str, ...]
     distributions: tuple[str, ...]
     variables: Mapping[str, str]
+    ids: IdRange = USUAL
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -61,7 +64,8 @@ class Settings:
         environment, interpreter = Path(data["environment"]), Path(data["interpreter"])
         kept, skeleton = path("homes"), path("skeleton")
         hide, distributions = tuple(data["hide"]), tuple(data["distributions"])
-        return cls(layout, environment, interpreter, kept, skeleton, group, hide, distributions, data["variables"])
+        ids = IdRange(*data["ids"]) if "ids" in data else USUAL
+        return cls(layout, environment, interpreter, kept, skeleton, group, hide, distributions, data["variables"], ids)
 
 
 def server(
@@ -69,7 +73,7 @@ def server(
     request: Request,
     effective: Effective,
     name: str,
-    uid: int | None,
+    owner: Owner | None,
     home: Path,
     socket: Path,
     cgroups: list[str],
@@ -77,7 +81,7 @@ def server(
     """The specification of one server, for `sandbox.py`. Raises StartFailed for a mount that is not as it has to be."""
     argv = [*_program(settings), *ARGUMENTS, f"--ServerApp.sock={socket}"]
     prefix = request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
-    inside = f"/home/{name}" if uid is not None else str(home)
+    inside = f"/home/{name}" if owner is not None else str(home)
     environment = {
         **common(settings),
         **effective.environment,
@@ -88,16 +92,17 @@ def server(
         "JUPYTERHUB_ROOT_DIR": inside,
     }
     plain = {"argv": argv, "environment": environment, "directory": inside, "open_files": openfiles.USUAL}
-    if uid is None:
+    if owner is None:
         environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
         return plain
-    private = f"/run/user/{uid}"
+    private = f"/run/user/{owner.uid}"
     environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
     room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
+    mounts = (*effective.mounts, *effective.projects)
     return {
         **plain,
-        "uid": uid,
-        "gid": uid,
+        "uid": owner.uid,
+        "gid": owner.gid,
         "cgroups": cgroups,
         "umask": 0o022,
         "hide": [*settings.hide, "/run/user"],
@@ -110,8 +115,9 @@ def server(
             [str(settings.layout.hub_socket.parent), str(settings.layout.hub_socket.parent), False],
             [str(socket.parent), str(socket.parent), True],
         ],
-        "mounts": [[_source(mount), mount.container, mount.mode == "rw"] for mount in effective.mounts],
-        "identity": _identity_files(name, uid, inside),
+        "mounts": [[source(mount), mount.container, mount.mode == "rw"] for mount in mounts],
+        "folders": [effective.projects_at] if effective.projects_at else [],
+        "identity": _identity_files(name, owner, inside),
     }
 
 
@@ -199,7 +205,7 @@ def _extension(environment: Path) -> Path:
     return found
 
 
-def _source(mount: Mount) -> str:
+def source(mount: Mount) -> str:
     """Where a mount really comes from. Raises StartFailed if it is missing, or leads to what users must not see."""
     resolved = os.path.realpath(mount.host)
     if not os.path.isdir(resolved):
@@ -210,8 +216,8 @@ def _source(mount: Mount) -> str:
         raise StartFailed(f"{mount.host} leads to {resolved}, which users must not see") from error
 
 
-def _identity_files(name: str, uid: int, home: str) -> dict[str, str]:
+def _identity_files(name: str, owner: Owner, home: str) -> dict[str, str]:
     """/etc/passwd and /etc/group as this user sees them: the machine's, and the user's own line first."""
-    user = f"{name}:x:{uid}:{uid}::{home}:/bin/bash\n"
+    user = f"{name}:x:{owner.uid}:{owner.gid}::{home}:/bin/bash\n"
     passwd, group = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
-    return {"/etc/passwd": user + passwd, "/etc/group": f"{name}:x:{uid}:\n{group}"}
+    return {"/etc/passwd": user + passwd, "/etc/group": f"{name}:x:{owner.gid}:\n{group}"}

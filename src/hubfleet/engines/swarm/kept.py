@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from hubfleet.config.owner import Owner
 from hubfleet.engines.accounts import IDENTITY, own_lines
 from hubfleet.engines.dockerapi import Refused
 from hubfleet.engines.swarm.api import NameTaken, SwarmApi
@@ -49,13 +50,13 @@ class Kept:
         """Somebody has removed what we thought was there."""
         self._known.clear()
 
-    async def identity(self, image: str, name: str, uid: int) -> list[Held]:
+    async def identity(self, image: str, name: str, owner: Owner) -> list[Held]:
         """The user's lines and those of the image, as files."""
         async with self._reading:
             if image not in self._texts:
                 self._texts = {image: await self._read(image)}
         texts = self._texts[image]
-        files = {place: own + texts[place] for place, own in own_lines(name, uid).items()}
+        files = {place: own + texts[place] for place, own in own_lines(name, owner).items()}
         return list(await asyncio.gather(*(self._config(place, text) for place, text in files.items())))
 
     async def _config(self, place: str, text: str) -> Held:

@@ -104,7 +104,10 @@ class SwarmLaunch:
     async def _start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         progress("Preparing the home directory")
         async with self._homes[request.user]:  # the storage may hang, and with it nothing else
-            server = await asyncio.to_thread(prepared, self._settings, request, effective)
+            words: list[str] = []  # what is to be told is told in the loop
+            server = await asyncio.to_thread(prepared, self._settings, request, effective, words.append)
+            for line in words:
+                progress(line)
         record = self._record(request, effective)
         _begin_log(Path(record.log))
         visit = self._doors.expect(server.seen)
@@ -136,7 +139,7 @@ class SwarmLaunch:
         told = specification.program(self._settings, server, request, effective, visit.key, START_LIMIT_S)
         secret, configs, _ = await asyncio.gather(
             self._kept.secret(record.handle["secret"], server.id, told),
-            self._kept.identity(self._settings.image, server.name, server.uid),
+            self._kept.identity(self._settings.image, server.name, server.owner),
             self._await_earlier(_name(record)),
         )
         cores = fewest_cores(await self._board.nodes(), self._settings.placement)
@@ -150,7 +153,7 @@ class SwarmLaunch:
             if "config" not in str(refusal):
                 raise
             self._kept.forget_known()  # somebody has removed them
-            configs = await self._kept.identity(self._settings.image, server.name, server.uid)
+            configs = await self._kept.identity(self._settings.image, server.name, server.owner)
             body = specification.service(self._settings, server, effective, secret, configs, cores)
         return await self._api.make_service(body)
 

@@ -8,29 +8,34 @@ from pathlib import Path
 
 from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
+from hubfleet.config.owner import Owner
 from hubfleet.engines.homes import Homes
+from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.places import place_of
 from hubfleet.engines.swarm.specification import Bind, Server, Settings
-from hubfleet.engines.uids import uid_for
-from hubfleet.launcher.base import Request
+from hubfleet.engines.uids import owner_of
+from hubfleet.launcher.base import Progress, Request
 from hubfleet.names import system_name
 
 
-def prepared(settings: Settings, request: Request, effective: Effective) -> Server:
+def prepared(settings: Settings, request: Request, effective: Effective, progress: Progress) -> Server:
     """The server as it is to be, its home made if need be. Raises StartFailed, OSError and NoIdLeft."""
     layout, name = settings.layout, system_name(request.user)
-    uid = uid_for(layout.uids, layout.hub, name, settings.host_root)
+    require_mounted(effective, settings.host_root)
+    owner = owner_of(effective, layout, name, settings.ids, settings.host_root)
     binds, seen = [], {}
-    home = _made_home(settings, request.id, name, uid)
+    home = _made_home(settings, request.id, name, owner)
     if home is not None and settings.homes.kind == "mounted":
         binds.append(Bind(str(home), f"/home/{name}", True))
         # On a machine where the storage is not mounted there may be something else at this place.
         seen[f"/home/{name}"] = home.stat().st_ino
     binds += [bind for mount in effective.mounts for bind in _shown(mount, settings.host_root)]
-    return Server(request.id, name, uid, binds, seen)
+    projects = those_there(effective, lambda mount: list(_shown(mount, settings.host_root)), progress)
+    binds += [bind for found in projects for bind in found]
+    return Server(request.id, name, owner, binds, seen)
 
 
-def _made_home(settings: Settings, server: str, name: str, uid: int) -> Path | None:
+def _made_home(settings: Settings, server: str, name: str, owner: Owner) -> Path | None:
     """The home, made from the skeleton if need be; None where it is not this machine that has it."""
     homes = settings.homes
     if homes.kind == "none":
@@ -38,7 +43,7 @@ def _made_home(settings: Settings, server: str, name: str, uid: int) -> Path | N
     path = Path(homes.path)
     if homes.kind == "nfs" and not path.is_dir():
         return None
-    return Homes(path, settings.layout.state, settings.skeleton).of(server, name, uid)
+    return Homes(path, settings.layout.state, settings.skeleton).of(server, name, owner)
 
 
 def _shown(mount: Mount, root: str) -> Iterator[Bind]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from hubfleet.config.effective import Effective
+from hubfleet.config.owner import IdRange, Owner
+from hubfleet.engines.uids import USUAL
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
 from hubfleet.names import short_id
@@ -107,6 +109,7 @@ class Settings:
     host_root: str
     engine_socket: str
     room_wait: float
+    ids: IdRange = USUAL
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -129,6 +132,7 @@ class Settings:
             host_root=data.get("host_root", ""),
             engine_socket=data.get("engine_socket", SOCKET),
             room_wait=data.get("room_wait", ROOM_WAIT_S),
+            ids=IdRange(*data["ids"]) if "ids" in data else USUAL,
         )
 
 
@@ -151,7 +155,7 @@ class Server:
 
     id: str
     name: str
-    uid: int
+    owner: Owner
     binds: Sequence[Bind]
     seen: Mapping[str, int]
 
@@ -182,7 +186,7 @@ def program(
 
     ``key``: what it says at the door. ``limit``: how many seconds it has to get there.
     """
-    private = f"{RUN_USER}/{server.uid}"
+    private = f"{RUN_USER}/{server.owner.uid}"
     environment = {
         "LANG": "C.UTF-8",
         **settings.variables,
@@ -233,7 +237,7 @@ def service(
             "ContainerSpec": {
                 "Image": settings.image,
                 "Hostname": hub,
-                "User": f"{server.uid}:{server.uid}",
+                "User": f"{server.owner.uid}:{server.owner.gid}",
                 "Dir": server.home,
                 # In place of what the image would run: its entrypoint expects to be root, or has the image's own user.
                 "Command": [f"{settings.python}/bin/python", "-I", "-m", "hubfleet_singleuser.enter", PROGRAM],
@@ -265,7 +269,7 @@ def service(
 
 
 def _file(held: Held, server: Server, mode: int) -> dict[str, Any]:
-    return {"Name": held.file, "UID": str(server.uid), "GID": str(server.uid), "Mode": mode}
+    return {"Name": held.file, "UID": str(server.owner.uid), "GID": str(server.owner.gid), "Mode": mode}
 
 
 def _resources(effective: Effective, cores: float | None) -> dict[str, Any]:
@@ -313,7 +317,7 @@ def _home(settings: Settings, server: Server, room: int) -> list[dict[str, Any]]
         words = ",".join(word for word in (f"addr={homes.server}", "rw", homes.options) if word)
         return [_volume(server.home, {"type": "nfs", "o": words, "device": f":{homes.path}/{server.name}"})]
     if homes.kind == "none":
-        owner = f"uid={server.uid},gid={server.uid}"
+        owner = f"uid={server.owner.uid},gid={server.owner.gid}"
         return [_memory(server.home, f"size={room},mode=700,{owner},nosuid,nodev")]
     return []  # one of the binds
 

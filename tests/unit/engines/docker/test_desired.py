@@ -197,3 +197,57 @@ def test_what_is_not_possible_is_refused(
 def test_where_people_go(settings: dict[str, Any], url: str) -> None:
     config = Config.model_validate({"hub": "a", "engine": "docker", "login": {"password": "file"}, **settings})
     assert engine("docker").url(config) == url
+
+
+TAS = {"tas": {"url": "https://tas.example.edu/api/v1", "account": "hub"}}
+SERVICE_SECRETS = {"owner_password": f"{CANARY}-tas", "projects_token": f"{CANARY}-projects"}
+
+
+def asking(**storage: Any) -> tuple[Resource, ...]:
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "storage": storage})
+    return desired_state(config, site(**SECRETS, service_secrets=SERVICE_SECRETS, owner_command="#!/bin/sh\n"))
+
+
+def test_only_a_launcher_that_asks_services_has_a_network_and_only_it_their_secrets() -> None:
+    made = asking(owner=TAS, projects={"path": "/corral", "service": "https://projects.example.edu"})
+    launcher = next(one for one in made if isinstance(one, Container) and one.name.endswith("-launcher"))
+    assert launcher.network == "hubfleet-physics101"
+    holding = [one for one in made if isinstance(one, File) and f"{CANARY}-tas" in one.content]
+    assert [(file.path, file.owner, file.mode, file.secret) for file in holding] == [
+        ("/var/lib/hubfleet/physics101/launcher/launcher-secrets.json", "root", 0o600, True)
+    ]
+    assert json.loads(holding[0].content) == SERVICE_SECRETS
+    assert holding[0].path in launcher.reads
+    described = json.dumps([dataclasses.asdict(one) for one in made if not isinstance(one, File)])
+    assert f"{CANARY}-tas" not in described, "a trial has nobody to ask"
+    assert not any("launcher-secrets" in one.id for one in asking())
+    assert f"{CANARY}-tas" not in str(made)
+
+
+def test_a_sites_own_program_goes_along() -> None:
+    made = asking(owner={"command": "/home/op/owner-of.sh"})
+    (program,) = [one for one in made if isinstance(one, File) and one.path.endswith("/owner-command")]
+    assert (program.content, program.owner, program.mode) == ("#!/bin/sh\n", "root", 0o755)
+
+
+@pytest.mark.parametrize(
+    ("storage", "given", "words"),
+    [
+        ({"owner": TAS}, {}, "storage.owner.tas needs the secret owner_password. Try: write `owner_password: ...`"),
+        (
+            {"projects": {"path": "/corral", "service": "https://p.example.edu"}},
+            {},
+            "storage.projects.service needs the secret projects_token",
+        ),
+        (
+            {"owner": {"tas": {"url": "http://127.0.0.1/api", "account": "hub"}}},
+            {"service_secrets": SERVICE_SECRETS},
+            "http://127.0.0.1/api leads a container to itself",
+        ),
+        ({"owner": {"command": "/x"}}, {"owner_command": "\x7fELF"}, "storage.owner.command is no script"),
+    ],
+)
+def test_what_services_need(storage: dict[str, Any], given: dict[str, Any], words: str) -> None:
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "storage": storage})
+    (problem,) = engine("docker").problems(config, site(**SECRETS, **given))
+    assert words in problem

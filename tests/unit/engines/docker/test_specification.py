@@ -11,6 +11,7 @@ import pytest
 
 from hubfleet.config import Mount, default_config
 from hubfleet.config.effective import Effective, effective
+from hubfleet.config.owner import Owner
 from hubfleet.engines.docker import specification
 from hubfleet.engines.docker.specification import Server, Settings, container_name
 from hubfleet.engines.places import Place, place_of, real_path
@@ -34,7 +35,7 @@ SETTINGS = {
 SERVER = Server(
     "ada",
     "ada",
-    70_001,
+    Owner(70_001, 70_501),
     Path("/var/lib/hubfleet/h/run/servers/0123456789abcdef"),
     {"/etc/passwd": Path("/p"), "/etc/group": Path("/g")},
     [Place("/srv/homes/ada", "/home/ada", True, (1, 2)), Place("/srv/data", "/data", False, (1, 3))],
@@ -60,7 +61,7 @@ def test_the_confinement_is_whole() -> None:
     assert (host["CapDrop"], host["SecurityOpt"], host["Privileged"]) == (["ALL"], ["no-new-privileges"], False)
     assert (host["ReadonlyRootfs"], host["IpcMode"], host["Init"]) == (True, "private", True)
     assert (host["RestartPolicy"], host["NetworkMode"]) == ({"Name": "no"}, "hubfleet-h-users")
-    assert made()["User"] == "70001:70001"
+    assert made()["User"] == "70001:70501"
 
 
 def test_limits() -> None:

@@ -124,3 +124,16 @@ def test_when_it_is_tried_out() -> None:
         assert f"{change.action} {change.resource.title}" == "try out the new generation with a test user"
         assert change.impact == ""
         assert ("broken off" in change.detail[0]) == bool(observed == {**passed, "left": True})
+
+
+def test_it_asks_nobody_who_the_test_user_is() -> None:
+    storage = {
+        "owner": {"tas": {"url": "https://tas.example.edu/api/v1", "account": "hub"}},
+        "projects": {"path": "/corral", "service": "https://projects.example.edu"},
+        "mounts": ["/work/{tas_homeDirectory}:/work:rw", "/srv/data:/data:ro"],
+    }
+    told = launcher(trial(storage=storage))["config"]["storage"]
+    assert told["owner"]["tas"] is None
+    assert told["projects"] is None
+    assert told["mounts"] == ["/srv/data:/data:ro"]
+    assert {one.network for one in trial(storage=storage).containers if one.name.endswith("launcher")} == {"none"}
