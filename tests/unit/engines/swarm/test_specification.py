@@ -11,6 +11,7 @@ import pytest
 
 from hubfleet.config import default_config
 from hubfleet.config.effective import Effective, effective
+from hubfleet.config.owner import Owner
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.specification import Bind, Held, Server, Settings, service_name
 from hubfleet.launcher.base import Request
@@ -18,7 +19,7 @@ from hubfleet.units import Bytes, Cores
 
 CANARY = "canary-4711"
 REQUEST = Request("ada", "", None, {"JUPYTERHUB_API_TOKEN": CANARY, "JUPYTERHUB_SERVICE_PREFIX": "/user/ada/"})
-SERVER = Server("ada", "ada", 70_001, [Bind("/srv/homes/ada", "/home/ada", True)], {"/home/ada": 12})
+SERVER = Server("ada", "ada", Owner(70_001, 80_001), [Bind("/srv/homes/ada", "/home/ada", True)], {"/home/ada": 12})
 SECRET = Held("s1", "secret-name", specification.PROGRAM)
 CONFIGS = [Held("c1", "config-1", "/etc/passwd"), Held("c2", "config-2", "/etc/group")]
 
@@ -80,7 +81,7 @@ def test_without_a_way_out_it_has_the_fleets_network_only() -> None:
 
 def test_it_is_confined() -> None:
     container = made()["TaskTemplate"]["ContainerSpec"]
-    assert (container["ReadOnly"], container["CapabilityDrop"], container["User"]) == (True, ["ALL"], "70001:70001")
+    assert (container["ReadOnly"], container["CapabilityDrop"], container["User"]) == (True, ["ALL"], "70001:80001")
     assert made()["TaskTemplate"]["Resources"]["Limits"]["Pids"] == specification.PROCESSES
 
 
@@ -124,11 +125,11 @@ def test_homes_of_a_file_server_are_mounted_by_each_machine() -> None:
 
 def test_homes_that_are_not_kept_are_their_users_alone() -> None:
     found = mounts(told(homes={"kind": "none"}))
-    assert ",mode=700,uid=70001,gid=70001," in json.dumps(found["/home/ada"]) or found["/home/ada"]["Type"] == "bind"
+    assert ",mode=700,uid=70001,gid=80001," in json.dumps(found["/home/ada"]) or found["/home/ada"]["Type"] == "bind"
     server = replace(SERVER, binds=[], seen={})
     body = specification.service(Settings.from_json(told(homes={"kind": "none"})), server, wanted(), SECRET, CONFIGS)
     options = body["TaskTemplate"]["ContainerSpec"]["Mounts"][0]["VolumeOptions"]["DriverConfig"]["Options"]["o"]
-    assert "mode=700,uid=70001,gid=70001,nosuid,nodev" in options
+    assert "mode=700,uid=70001,gid=80001,nosuid,nodev" in options
 
 
 def test_other_kinds_of_homes_are_refused() -> None:
@@ -148,7 +149,7 @@ def test_the_hubs_secrets_are_in_the_secret_only() -> None:
     assert CANARY not in body
     assert "the-key" not in body
     held = json.loads(body)["TaskTemplate"]["ContainerSpec"]["Secrets"]
-    file = {"Name": "/run/secrets/hubfleet", "UID": "70001", "GID": "70001", "Mode": 0o400}
+    file = {"Name": "/run/secrets/hubfleet", "UID": "70001", "GID": "80001", "Mode": 0o400}
     assert held == [{"SecretID": "s1", "SecretName": "secret-name", "File": file}]
 
 
