@@ -45,13 +45,11 @@ async def house(fleet: Fleet) -> AsyncIterator[House]:
         async with made.hub_answers():
             yield made
     finally:
+        await made.close()
         made.remove()
 
 
 @pytest_asyncio.fixture
-async def launch(house: House) -> AsyncIterator[SwarmLaunch]:
+async def launch(house: House) -> SwarmLaunch:
     """What the launcher has for this hub."""
-    made = house.launch()
-    await made.open()
-    yield made
-    await made.close()
+    return await house.open()

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +89,17 @@ class Fleet:
         found = self.hub.docker("inspect", "--format", "{{.State.Pid}}", PLACE, check=False)
         return found if found.isdigit() and found != "0" else ""
 
+    @contextlib.contextmanager
+    def dropped(self, port: int) -> Iterator[None]:
+        """What comes to the launcher at this port gets no answer, as by the rules of a machine."""
+        rule = f"INPUT -p tcp --dport {port} -j DROP"
+        inside = f"nsenter --target {self._place()} --net"
+        self.hub.run(f"{inside} iptables -A {rule}")
+        try:
+            yield
+        finally:
+            self.hub.run(f"{inside} iptables -D {rule}")
+
     def machine(self, name: str) -> Machine:
         return next(machine for machine in self.machines if machine.name == name)
 
@@ -135,6 +146,7 @@ class House:
         self.tokens: dict[str, str] = {}
         self.said: list[str] = []
         self.records: dict[str, Record] = {}
+        self._open: SwarmLaunch | None = None
         layout = self.layout
         for folder in (layout.homes, layout.launcher_dir / "servers"):
             folder.mkdir(parents=True)
@@ -165,9 +177,17 @@ class House:
         )
         self.settings = replace(settings, layout=self.layout)
 
-    def launch(self, **changed: Any) -> SwarmLaunch:
-        """A launch with these settings, some changed."""
-        return SwarmLaunch(replace(self.settings, **changed), self.made)
+    async def open(self, **changed: Any) -> SwarmLaunch:
+        """A launch with these settings, some changed; the one before it is closed, as a launcher that was replaced."""
+        await self.close()
+        self._open = SwarmLaunch(replace(self.settings, **changed), self.made)
+        await self._open.open()
+        return self._open
+
+    async def close(self) -> None:
+        if self._open is not None:
+            await self._open.close()
+            self._open = None
 
     def made(self) -> socket.socket:
         return socket_in(self.network)

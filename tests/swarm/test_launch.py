@@ -51,9 +51,7 @@ async def test_a_home_stays_its_users_on_whatever_machine(house: House, launch: 
     await first.run("open('kept', 'w').write('words')")
     before = first.machine.name
     await launch.stop(first.record, grace=10)
-    elsewhere = house.launch(placement=(*house.settings.placement, f"node.hostname!={before}"))
-    elsewhere._doors = launch._doors  # there is one door
-    elsewhere._board.open()
+    elsewhere = await house.open(placement=(*house.settings.placement, f"node.hostname!={before}"))
     second = await house.start(elsewhere, "ada")
     assert second.machine.name != before
     assert await second.run("print(open('kept').read())") == "words\n"
@@ -148,12 +146,9 @@ async def test_twenty_at_once_are_spread_over_the_machines(house: House, launch:
 
 
 async def test_the_next_launcher_finds_it_again(house: House) -> None:
-    first = house.launch()
-    await first.open()
+    first = await house.open()
     guest = await house.start(first, "ada")
-    await first.close()
-    second = house.launch()
-    await second.open()
+    second = await house.open()
     assert await second.poll(guest.record) == Running()
     assert house.secrets(), "it is not swept away"
     ended: list[Record] = []
@@ -165,4 +160,3 @@ async def test_the_next_launcher_finds_it_again(house: House) -> None:
     assert (state.code, "SIGKILL" in state.why) == (137, True)
     await second.stop(guest.record, grace=0)
     assert house.services() == house.secrets() == []
-    await second.close()

@@ -6,21 +6,23 @@ import asyncio
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from containers import until
-from fleet import Fleet, Guest, House
+from fleet import LAUNCHER, Fleet, Guest, House
 
 import needs
 from hubfleet.config import Mount
+from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.launch import SwarmLaunch
+from hubfleet.engines.swarm.specification import Address
 from hubfleet.launcher.base import Record, Running, StartFailed, Stopped, Unknown
 from hubfleet.units import Bytes
 from waiting import soon
 
 pytestmark = needs.machines()
 
+PROBE = 7447
 SECONDS = 10.0
 """What "within seconds" means on a machine that does much else."""
 
@@ -44,10 +46,8 @@ async def test_a_mount_that_a_machine_does_not_have(house: House, launch: SwarmL
 
 
 async def test_an_image_that_a_machine_does_not_have(house: House) -> None:
-    launch = house.launch(image="sha256:" + "0" * 64)
-    await launch.open()
+    launch = await house.open(image="sha256:" + "0" * 64)
     assert "could not run it: No such image: sha256:000" in await failure(house, launch)
-    await launch.close()
 
 
 async def test_no_machine_has_room(house: House, launch: SwarmLaunch) -> None:
@@ -57,12 +57,10 @@ async def test_no_machine_has_room(house: House, launch: SwarmLaunch) -> None:
 
 
 async def test_no_machine_may_have_it(house: House) -> None:
-    launch = house.launch(placement=("node.labels.none==yes",))
-    await launch.open()
+    launch = await house.open(placement=("node.labels.none==yes",))
     told = await failure(house, launch)
     assert "no suitable node (scheduling constraints not satisfied on 3 nodes)" in told
     assert "hubfleet status" in told
-    await launch.close()
 
 
 async def test_room_that_another_one_leaves_is_waited_for(house: House, launch: SwarmLaunch) -> None:
@@ -88,17 +86,11 @@ async def test_more_memory_than_its_limit_at_the_start(house: House, launch: Swa
 
 
 async def test_what_it_said_last_is_told(house: House) -> None:
-    broken = house.layout.state / "broken"
-    broken.mkdir()
-    house.layout.homes.joinpath("ada").mkdir(mode=0o700)
-    launch = house.launch(python="/usr")  # which has no such module
-    await launch.open()
-    house.layout.homes.joinpath("ada").rmdir()
+    launch = await house.open(python="/nowhere")
     told = await failure(house, launch)
-    assert "it exited with code 1. It said last: " in told
-    assert "hubfleet_singleuser" in told
-    assert "hubfleet_singleuser" in house.log("ada").splitlines()[1]
-    await launch.close()
+    assert "it exited with code 127. It said last: " in told
+    assert "/nowhere/bin/python" in told
+    assert "/nowhere/bin/python" in house.log("ada").splitlines()[1]
 
 
 async def test_a_home_that_is_not_the_storages(house: House, launch: SwarmLaunch) -> None:
@@ -109,12 +101,9 @@ async def test_a_home_that_is_not_the_storages(house: House, launch: SwarmLaunch
     await launch.stop(guest.record, grace=10)
     machine.run(f"mount -t tmpfs none {homes} && mkdir -p {homes}/ada && chown {guest.uid}:{guest.uid} {homes}/ada")
     try:
-        there = house.launch(placement=(f"node.hostname=={machine.name}",))
-        await launch.close()
-        await there.open()
+        there = await house.open(placement=(f"node.hostname=={machine.name}",))
         told = await failure(house, there)
         assert "/home/ada is another directory on its machine than on the hub's: is the storage mounted there?" in told
-        await there.close()
     finally:
         machine.run(f"umount {homes}")
 
@@ -137,6 +126,18 @@ async def test_a_server_that_ends_is_told_with_its_reason(house: House, launch: 
     assert f"--- {done.why}\n" in house.log("ben")
 
 
+async def test_a_service_that_somebody_removes_is_told(house: House, launch: SwarmLaunch) -> None:
+    guest = await house.start(launch, "ada")
+    ended: list[Record] = []
+    launch.watch(guest.record, ended.append)
+    house.fleet.hub.docker("service", "rm", guest.record.handle["service"])
+    await until(lambda: ended, SECONDS)
+    told = Stopped(None, "its service was removed by somebody else, so its exit code is not known")
+    assert await launch.poll(guest.record) == told
+    await launch.stop(guest.record, grace=0)
+    assert house.secrets() == []
+
+
 async def test_an_earlier_server_of_nobody_is_replaced(house: House, launch: SwarmLaunch) -> None:
     """A launcher that was killed between making a service and noting it."""
     guest = await house.start(launch, "ada")
@@ -155,13 +156,10 @@ async def test_what_was_kept_for_no_service_is_swept_away(house: House, launch: 
     hub, label = house.fleet.hub, f"hubfleet.hub={house.hub}"
     hub.docker("secret", "create", "--label", label, f"left-{house.hub}", "-", text="old")
     hub.docker("config", "create", "--label", label, f"left-{house.hub}", "-", text="old")
-    await launch.close()
-    second = house.launch()
-    await second.open()
+    await house.open()
     assert len(house.secrets()) == 1
     assert len(house._listed("config")) == 2
     assert await guest.status() == 200
-    await second.close()
 
 
 async def test_a_machine_that_dies_ends_its_servers_and_another_one_has_the_next(
@@ -280,52 +278,61 @@ async def test_a_manager_that_hangs_is_unknown_and_loses_nothing(house: House, l
 
 
 async def test_a_manager_that_is_restarted_loses_no_server_of_another_machine(house: House) -> None:
-    launch = house.launch()
-    await launch.open()
+    launch = await house.open()
     guest = await _on_a_worker(house, launch)
     ended: list[Record] = []
     launch.watch(guest.record, ended.append)
     hub = house.fleet.hub
     hub.kill("dockerd")
     soon(lambda: hub.docker("info", "--format", "{{.Swarm.LocalNodeState}}", check=False) == "active", 60)
-    house.fleet.await_all()
-    await until(lambda: _polled(launch, guest), 60)
-    # The launcher's own container, which is on that machine, has been started anew too.
-    await launch.close()
-    house.network = house.fleet.network()
-    second = replace(house.settings, engine_socket=house.fleet.socket)
-    house.settings = second
-    after = house.launch()
-    await after.open()
-    assert await after.poll(guest.record) == Running()
+    states = set()
+    while house.fleet.node(guest.machine) != "ready":
+        states.add(type(await launch.poll(guest.record)))
+        await asyncio.sleep(0.2)
+    assert states <= {Running, Unknown}
     assert ended == []
+    # The launcher's own container, which is on that machine, has been started anew too.
+    house.network = house.fleet.network()
+    after = await house.open()
+    assert await after.poll(guest.record) == Running()
     async with house.hub_answers():
         other = await house.start(after, "ben")
         assert await other.status() == 200
         assert await guest.status() == 200
     await after.stop(guest.record, grace=10)
-    await after.close()
+    assert isinstance(await after.poll(guest.record), Stopped)
 
 
-def _polled(launch: SwarmLaunch, guest: Guest) -> bool:
-    return launch._board.problem == "" or Path(guest.record.log).exists()
+async def test_a_launcher_that_is_killed_in_the_middle_leaves_what_the_next_one_finds(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await house.open()
 
+    async def undo(record: Record) -> None:
+        """A process that is killed undoes nothing."""
 
-async def test_a_launcher_that_is_killed_in_the_middle_leaves_what_the_next_one_finds(house: House) -> None:
-    first = house.launch()
-    await first.open()
+    monkeypatch.setattr(first, "_undo", undo)
     starting = asyncio.create_task(house.start(first, "ada"))
     await until(lambda: "ada" in house.records and house.services())
-    # No undoing: as for a process that is killed.
-    for task in (starting, *first._tasks):
-        task.cancel()
-    record = house.records["ada"]
-    second = house.launch()
-    first._undo = lambda record: asyncio.sleep(0)  # type: ignore[method-assign,assignment]
+    starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
-    await first.close()
-    await second.open()
-    await second.stop(record, grace=0)
+    assert house.services()
+    second = await house.open()
+    await second.stop(house.records["ada"], grace=0)
     assert house.services() == house.secrets() == []
     await until(lambda: house.left() == [])
-    await second.close()
+
+
+async def test_no_server_is_entered_before_the_rules_are_in_force(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Address(LAUNCHER, PROBE)
+    monkeypatch.setattr(specification, "ENTER_LIMIT_S", 2.0)
+    launch = await house.open(probe=probe)
+    told = await failure(house, launch)
+    assert "the rules that keep servers apart are not in force on this machine" in told
+    monkeypatch.undo()
+    starting = asyncio.create_task(house.start(launch, "ada"))
+    await until(lambda: house.said[-1] == "Waiting for the server")
+    with house.fleet.dropped(PROBE):
+        assert await (await starting).status() == 200

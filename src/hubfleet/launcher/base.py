@@ -123,6 +123,9 @@ class Launch(Protocol):
     async def close(self) -> None:
         """Let go of what `open` began. Servers go on."""
 
+    def at_once(self) -> int | None:
+        """How many starts at once its machines can carry now; None where that is only the launcher's own machine."""
+
     async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         """Start the server and return once it accepts connections. Raises StartFailed, leaving nothing behind.
 

@@ -32,10 +32,18 @@ class StartQueue:
         self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._took: deque[float] = deque(maxlen=_RECENT)
 
+    def allow(self, at_once: int) -> None:
+        """From now on so many: machines come and go."""
+        self._free += at_once - self._at_once
+        self._at_once = at_once
+        while self._free > 0 and any(not turn.done() for turn in self._waiting):
+            self._free -= 1
+            self._next()
+
     @contextlib.asynccontextmanager
     async def turn(self, report: Progress) -> AsyncIterator[None]:
         """Wait for one's turn; its end lets the next one go."""
-        if self._free:
+        if self._free > 0:
             self._free -= 1
         else:
             await self._wait(report)
@@ -66,11 +74,16 @@ class StartQueue:
             self._waiting.pop(turn, None)
 
     def _pass_on(self) -> None:
+        if self._free < 0 or not self._next():
+            self._free += 1
+
+    def _next(self) -> bool:
+        """Whether somebody waited whose turn it is now."""
         for turn in self._waiting:
             if not turn.done():
                 turn.set_result(None)
-                return
-        self._free += 1
+                return True
+        return False
 
     def _words(self, place: int) -> str:
         text = f"Many are starting now: you are number {place} in the queue"

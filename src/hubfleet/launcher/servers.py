@@ -131,6 +131,7 @@ class Servers:
             self._starting[request.id] = message
             progress(message)
 
+        self._queue.allow(self._launch.at_once() or capacity())
         async with self._locks[request.id]:
             await self._stop(request.id, grace=STOP_GRACE_S)
             try:

@@ -57,6 +57,29 @@ async def test_only_so_many_start_at_once_and_in_order() -> None:
     assert (people.order, people.most) == ([0, 1, 2, 3, 4], 2)
 
 
+async def test_machines_that_come_let_more_go_and_those_that_leave_fewer() -> None:
+    people = Class(1, 6)
+    await people.settle()
+    people.queue.allow(3)
+    await people.settle()
+    assert people.running == {0, 1, 2}
+    people.queue.allow(1)
+    for number in (0, 1):
+        people.gates[number].set()
+        await people.settle()
+    assert people.running == {2}
+    people.gates[2].set()
+    await people.settle()
+    assert people.running == {3}
+    people.queue.allow(9)
+    await people.settle()
+    assert people.running == {3, 4, 5}
+    for gate in people.gates:
+        gate.set()
+    await asyncio.gather(*people.tasks)
+    assert people.order == [0, 1, 2, 3, 4, 5]
+
+
 async def test_who_waits_is_told_the_place_and_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "TELL_EVERY_S", 0.01)
     people = Class(1, 3)

@@ -89,6 +89,10 @@ class DockerLaunch:
 
     # -- start ------------------------------------------------------------------------------------------------------
 
+    def at_once(self) -> int | None:
+        """See ``Launch.at_once``."""
+        return None
+
     async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         """See ``Launch.start``. Everything made for a server that does not come up is removed, its home excepted."""
         try:

@@ -25,7 +25,7 @@ FAST_S, SLOW_S = 0.1, 1.0
 AGAIN_S = 1.0
 """How soon a manager that was away is asked again."""
 ALL_EVERY_S = 60.0
-"""How often all tasks are asked for: one that somebody has removed is in no other answer."""
+"""How often all tasks are asked for, unless a service was removed: its task is in no other answer."""
 _SLOWER = 1.25
 _BY_NAME = 150  # more services than that are not asked for by name
 
@@ -48,6 +48,7 @@ class Board:
         self._looked: asyncio.Future[tuple[frozenset[str], list[Task]]] | None = None
         self._work: list[asyncio.Task[None]] = []
         self._pause = FAST_S
+        self._removed = False
         self.problem = ""
         """Why the manager could not be asked the last time; "" when it could."""
 
@@ -113,6 +114,10 @@ class Board:
         await self.node("any")
         return list(self._nodes.values())
 
+    def known(self) -> list[dict[str, Any]]:
+        """All machines, as they were when they were last looked at."""
+        return list(self._nodes.values())
+
     # -- asking ------------------------------------------------------------------------------------------------------
 
     def _hurry(self) -> None:
@@ -129,6 +134,9 @@ class Board:
                 self.problem = ""
             except (EngineAway, Refused) as problem:
                 self.problem = str(problem)
+                await asyncio.sleep(AGAIN_S)
+            except Exception:
+                logger.exception("the swarm has answered what is not understood")  # and others still want to know
                 await asyncio.sleep(AGAIN_S)
             pause = self._pause if self._wanted else SLOW_S
             self._pause = min(self._pause * _SLOWER, SLOW_S)
@@ -147,11 +155,13 @@ class Board:
             self._ended_at = now
             ended = await self._api.tasks({"label": [self._label], "desired-state": ["shutdown"]})
             self._tell(ended)
-        if self._watched and now - self._all_at >= ALL_EVERY_S:
+        if self._watched and now - self._all_at >= (SLOW_S if self._removed else ALL_EVERY_S):
             self._all_at = now
             before = set(self._watched)
-            known = {task["ID"] for task in await self._api.tasks({"label": [self._label]})}
-            for identifier in before - known:
+            known = {task["ID"]: task for task in await self._api.tasks({"label": [self._label]})}
+            # One that is still to end stays in sight until then.
+            self._removed = any(known[one]["DesiredState"] == "remove" for one in before & set(known))
+            for identifier in before - set(known):
                 if identifier in self._watched:
                     self._watched[identifier](None)
 
@@ -181,5 +191,4 @@ class Board:
             self._nodes_at = self._ended_at = float("-inf")
             self._hurry()
         elif event.get("Action") == "remove":
-            self._all_at = float("-inf")
-            self._wake.set()
+            self._removed = True

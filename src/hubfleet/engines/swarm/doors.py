@@ -50,6 +50,7 @@ class Doors:
         self._expected: dict[str, Visit] = {}
         self._guests: dict[Visit, asyncio.StreamWriter] = {}
         self._standing: Counter[str] = Counter()
+        self._talks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Be there. Raises OSError where the address is not this machine's."""
@@ -63,6 +64,9 @@ class Doors:
             self._server = None
         for visit in list(self._expected.values()) + list(self._guests):
             self.forget(visit)
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
 
     def expect(self, seen: Mapping[str, int]) -> Visit:
         """A server is about to come."""
@@ -78,6 +82,11 @@ class Doors:
             writer.close()
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.create_task(self._received(reader, writer))
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
+
+    async def _received(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = writer.get_extra_info("peername")[0]
         if self._standing[address] >= _AT_ONCE:
             writer.close()

@@ -43,8 +43,9 @@ class Kept:
         labels = {HUB_LABEL: self._hub, SERVER_LABEL: server}
         return Held(await self._api.keep("secrets", name, labels, json.dumps(content).encode()), name, PROGRAM)
 
-    async def forget_secret(self, name: str) -> None:
-        await self._api.forget("secrets", name)
+    async def forget_secret(self, name: str) -> bool:
+        """False: a service still has it."""
+        return await self._api.forget("secrets", name)
 
     def forget_known(self) -> None:
         """Somebody has removed what we thought was there."""

@@ -22,13 +22,13 @@ from hubfleet.config.effective import Effective
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.output import Outputs, append
 from hubfleet.engines.swarm import specification
-from hubfleet.engines.swarm.api import NameTaken, SwarmApi
-from hubfleet.engines.swarm.board import AGAIN_S, FAST_S, Board
+from hubfleet.engines.swarm.api import SwarmApi
+from hubfleet.engines.swarm.board import FAST_S, Board
 from hubfleet.engines.swarm.doors import Doors, Visit, accepts, listening, tcp
-from hubfleet.engines.swarm.kept import Kept
 from hubfleet.engines.swarm.prepare import prepared
-from hubfleet.engines.swarm.specification import Server, Settings, service_name
-from hubfleet.engines.swarm.tasks import Coming, State, fewest_cores, has_secret, is_over, state_of
+from hubfleet.engines.swarm.services import PATIENCE_S, Services
+from hubfleet.engines.swarm.specification import Settings, service_name
+from hubfleet.engines.swarm.tasks import Coming, State, cores_of, has_secret, is_over, state_of
 from hubfleet.engines.uids import NoIdLeft
 from hubfleet.launcher.base import (
     Progress,
@@ -46,8 +46,8 @@ from hubfleet.logfiles import open_log
 logger = logging.getLogger("hubfleet.launcher")
 
 START_LIMIT_S = 300.0
-PATIENCE_S = 30.0
-"""How long a stop waits for a manager that is away, or for a machine; less than the hub waits for the launcher."""
+STARTS_PER_CORE = 2
+"""As on one machine: two keep a processor busy, for each waits for others a part of its time."""
 _SWEEP_LIMIT_S = 5.0
 _LOOK_EVERY_S = 1.0
 _LAST_LINES = 20
@@ -63,7 +63,7 @@ class SwarmLaunch:
         self._board = Board(self._api, self._layout.hub)
         self._made = made
         self._doors = Doors(lambda: listening(settings.door.address, settings.door.port, made()))
-        self._kept = Kept(self._api, self._layout.hub)
+        self._services = Services(self._api, self._board, settings)
         self._outputs = Outputs(self._api.follow, self._ended)
         self._tasks: set[asyncio.Task[None]] = set()
         self._homes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -74,7 +74,7 @@ class SwarmLaunch:
         await self._doors.open()
         self._board.open()
         try:
-            await asyncio.wait_for(self._kept.sweep(), _SWEEP_LIMIT_S)
+            await asyncio.wait_for(self._services.sweep(), _SWEEP_LIMIT_S)
         except (EngineAway, Refused, asyncio.TimeoutError) as problem:
             logger.warning("the swarm was not looked through for leftovers: %s", problem)
 
@@ -87,6 +87,11 @@ class SwarmLaunch:
         await self._board.close()
         await self._outputs.close()
         await self._api.close()
+
+    def at_once(self) -> int | None:
+        """See ``Launch.at_once``. As the machines were when they were last looked at."""
+        cores = cores_of(self._board.known(), self._settings.placement, ready=True)
+        return max(1, int(sum(cores) * STARTS_PER_CORE)) if cores else None
 
     # -- start -------------------------------------------------------------------------------------------------------
 
@@ -114,7 +119,8 @@ class SwarmLaunch:
         try:
             _told(spawned, record)
             progress("Making the service")
-            made = await self._make(record, server, request, effective, visit)
+            told = specification.program(self._settings, server, request, effective, visit.key)
+            made = await self._services.make(record.handle["secret"], server, effective, told)
             record = _with(record, service=made)
             record = await self._until_up(record, visit, progress)
         except BaseException as error:
@@ -131,39 +137,9 @@ class SwarmLaunch:
         """As it is before anything is made: by these names it is found again, whatever comes in between."""
         log = self._layout.logs / "servers" / f"{request.id}.log"
         name = service_name(self._layout.hub, request.id)
-        secret = f"{name}-{uuid.uuid4().hex[:12]}"
+        secret = f"{name}-{uuid.uuid4().hex[:12]}"  # by which this very start is known
         handle = {"name": name, "secret": secret, "limited": effective.memory_limit is not None}
         return Record(request.id, request.user, request.server, request.profile, "", time.time(), str(log), handle)
-
-    async def _make(self, record: Record, server: Server, request: Request, effective: Effective, visit: Visit) -> str:
-        told = specification.program(self._settings, server, request, effective, visit.key, START_LIMIT_S)
-        secret, configs, _ = await asyncio.gather(
-            self._kept.secret(record.handle["secret"], server.id, told),
-            self._kept.identity(self._settings.image, server.name, server.owner),
-            self._await_earlier(_name(record)),
-        )
-        cores = fewest_cores(await self._board.nodes(), self._settings.placement)
-        body = specification.service(self._settings, server, effective, secret, configs, cores)
-        try:
-            return await self._api.make_service(body)
-        except NameTaken:  # one that a killed launcher has left
-            await self._api.remove_service(_name(record))
-            await self._await_earlier(_name(record))
-        except Refused as refusal:
-            if "config" not in str(refusal):
-                raise
-            self._kept.forget_known()  # somebody has removed them
-            configs = await self._kept.identity(self._settings.image, server.name, server.owner)
-            body = specification.service(self._settings, server, effective, secret, configs, cores)
-        return await self._api.make_service(body)
-
-    async def _await_earlier(self, name: str) -> None:
-        """Return when nothing runs any more of servers that had this name: nobody may have two. Raises StartFailed."""
-        try:
-            await asyncio.wait_for(self._until_over(name, lambda task: True), PATIENCE_S)
-        except asyncio.TimeoutError as error:
-            why = self._board.problem or "its machine has not said yet that it has ended"
-            raise StartFailed(f"your earlier server is still there: {why}. Please try again in a minute") from error
 
     async def _until_up(self, record: Record, visit: Visit, progress: Progress) -> Record:
         """Return the whole record when the server is up; raise StartFailed as soon as it is clear that it will not."""
@@ -206,7 +182,8 @@ class SwarmLaunch:
         if isinstance(state, Running):
             self._outputs.follow(record.handle["task"], Path(record.log), fresh=True)
             # One whose user has switched our extension off never says that it is up.
-            if visit.arrived and not visit.up.done() and await accepts(record.url, self._made(), _LOOK_EVERY_S):
+            silent = visit.arrived and not visit.up.done()
+            if silent and await accepts(record.url, self._made(), _LOOK_EVERY_S) and not visit.up.done():
                 visit.up.set_result(None)
         return record, state
 
@@ -310,30 +287,11 @@ class SwarmLaunch:
             self._stopping -= 1
 
     async def _remove(self, record: Record) -> None:
-        """Return when nothing of it is there any more, or only on machines that are lost. May take for ever.
-
-        Only of this very server: by the same name there may be another one meanwhile.
-        """
-        while True:
-            try:
-                found = await self._api.service(_name(record))
-                if found and has_secret(found["Spec"]["TaskTemplate"]["ContainerSpec"], record.handle["secret"]):
-                    await self._api.remove_service(found["ID"])
-                await self._until_over(_name(record), lambda task: _is_of(record, task))
-                await self._kept.forget_secret(record.handle["secret"])
-                break
-            except EngineAway:
-                await asyncio.sleep(AGAIN_S)
+        """As ``Services.remove``, and forget what it says."""
+        await self._services.remove(_name(record), record.handle["secret"])
         if task := record.handle.get("task"):
             self._board.forget(task)
             await self._outputs.finish(task, wait=False)
-
-    async def _until_over(self, name: str, which: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Return when none of these tasks of a service runs any more, but on machines that are lost."""
-        while True:
-            tasks = [task for task in await self._board.tasks(name) if which(task)]
-            if all([is_over(task, await self._board.node(task.get("NodeID"))) for task in tasks]):
-                return
 
     async def _undo(self, record: Record) -> None:
         """Remove what was made for a server that has not come up; later, if the manager is away."""

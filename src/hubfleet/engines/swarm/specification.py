@@ -30,6 +30,9 @@ FILES = 1024
 """How many files a program of a server may have open unless it asks for more: as a shell has it. How many more is its
 machine's to say."""
 
+ENTER_LIMIT_S = 30.0
+"""How long a server's first program tries to get to the launcher, by a network whose rules are in force."""
+
 GRACE_S = 10.0
 """After this long a server that was told to end is killed. A service that exists cannot be given another time."""
 
@@ -179,12 +182,10 @@ def service_name(hub: str, server: str) -> str:
     return f"hubfleet-{hub}-user-{short_id(server)}"
 
 
-def program(
-    settings: Settings, server: Server, request: Request, effective: Effective, key: str, limit: float
-) -> dict[str, Any]:
+def program(settings: Settings, server: Server, request: Request, effective: Effective, key: str) -> dict[str, Any]:
     """What a server's first program is told, see ``singleuser/enter.py``. Holds the hub's secrets.
 
-    ``key``: what it says at the door. ``limit``: how many seconds it has to get there.
+    ``key``: what it says at the door.
     """
     private = f"{RUN_USER}/{server.owner.uid}"
     environment = {
@@ -204,7 +205,7 @@ def program(
         "key": key,
         "door": [settings.door.address, settings.door.port],
         "probe": [settings.probe.address, settings.probe.port] if settings.probe else None,
-        "limit": limit,
+        "limit": ENTER_LIMIT_S,
         "look": list(server.seen),
         "private": private,
         "files": FILES,

@@ -42,18 +42,17 @@ def is_down(node: Mapping[str, Any] | None) -> bool:
     return node is not None and node["Status"]["State"] == "down"
 
 
-def fewest_cores(nodes: Iterable[Mapping[str, Any]], placement: Sequence[str]) -> float | None:
-    """Of the machines that may have servers, as far as labels decide that; None when there is none.
-
-    A machine refuses a server that may use more cores than it has.
-    """
+def cores_of(nodes: Iterable[Mapping[str, Any]], placement: Sequence[str], ready: bool = False) -> list[float]:
+    """How many each machine has that may have servers, as far as labels decide that; ``ready``: only of those there."""
     wanted = [_LABEL.fullmatch(constraint.replace(" ", "")) for constraint in placement]
     found = []
     for node in nodes:
         labels = node["Spec"].get("Labels") or {}
-        if all((labels.get(one[1]) == one[3]) == (one[2] == "==") for one in wanted if one):
+        mine = all((labels.get(one[1]) == one[3]) == (one[2] == "==") for one in wanted if one)
+        here = node["Status"]["State"] == "ready" and node["Spec"].get("Availability", "active") == "active"
+        if mine and (here or not ready):
             found.append(int(node["Description"]["Resources"]["NanoCPUs"]) / 1e9)
-    return min(found, default=None)
+    return found
 
 
 def has_secret(spec: Mapping[str, Any], name: str) -> bool:

@@ -139,7 +139,7 @@ def test_other_kinds_of_homes_are_refused() -> None:
 
 def test_the_hubs_secrets_are_in_the_secret_only() -> None:
     settings = Settings.from_json(told())
-    program = specification.program(settings, SERVER, REQUEST, wanted(), "the-key", 300.0)
+    program = specification.program(settings, SERVER, REQUEST, wanted(), "the-key")
     assert program["environment"]["JUPYTERHUB_API_TOKEN"] == CANARY
     assert program["key"] == "the-key"
     assert (program["door"], program["probe"]) == (["10.90.0.4", 7446], ["10.90.0.4", 7447])
@@ -156,7 +156,7 @@ def test_the_hubs_secrets_are_in_the_secret_only() -> None:
 def test_variables_of_the_configuration_do_not_replace_the_hubs() -> None:
     settings = Settings.from_json(told(variables={"HOME": "/root", "MINE": "1"}))
     options = wanted(environment={"JUPYTERHUB_API_TOKEN": "mine"})
-    environment = specification.program(settings, SERVER, REQUEST, options, "k", 1.0)["environment"]
+    environment = specification.program(settings, SERVER, REQUEST, options, "k")["environment"]
     assert (environment["HOME"], environment["MINE"]) == ("/home/ada", "1")
     assert environment["JUPYTERHUB_API_TOKEN"] == CANARY
 

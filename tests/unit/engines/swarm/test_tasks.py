@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hubfleet.engines.swarm.tasks import Coming, fewest_cores, is_over, state_of
+from hubfleet.engines.swarm.tasks import Coming, cores_of, is_over, state_of
 from hubfleet.launcher.base import Running, Stopped, Unknown
 
 TASKS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "tasks.json").read_text())
@@ -92,12 +92,22 @@ def test_what_was_removed_before_it_had_a_machine_is_over() -> None:
     assert not is_over({**TASKS["running"], "DesiredState": "remove"}, READY)
 
 
-def test_the_fewest_cores_are_those_of_machines_that_have_servers() -> None:
+def test_cores_are_those_of_machines_that_have_servers() -> None:
     nodes = [
-        {"Spec": {"Labels": labels}, "Description": {"Resources": {"NanoCPUs": cores * 10**9}}}
-        for labels, cores in (({"worker": "yes"}, 8), ({"worker": "yes"}, 16), ({}, 2), ({"worker": "no"}, 1))
+        {**node(state), "Spec": {"Labels": labels, "Availability": availability}, **_cores(cores)}
+        for labels, cores, state, availability in (
+            ({"worker": "yes"}, 8, "ready", "active"),
+            ({"worker": "yes"}, 16, "down", "active"),
+            ({"worker": "yes"}, 32, "ready", "drain"),
+            ({}, 2, "ready", "active"),
+            ({"worker": "no"}, 1, "ready", "active"),
+        )
     ]
-    assert fewest_cores(nodes, ["node.labels.worker==yes"]) == 8
-    assert fewest_cores(nodes, ["node.labels.worker != yes", "node.hostname==a"]) == 1
-    assert fewest_cores(nodes, []) == 1
-    assert fewest_cores(nodes, ["node.labels.none==yes"]) is None
+    assert cores_of(nodes, ["node.labels.worker==yes"]) == [8, 16, 32]
+    assert cores_of(nodes, ["node.labels.worker==yes"], ready=True) == [8]
+    assert cores_of(nodes, ["node.labels.worker != yes", "node.hostname==a"]) == [2, 1]
+    assert cores_of(nodes, ["node.labels.none==yes"]) == []
+
+
+def _cores(number: int) -> dict[str, Any]:
+    return {"Description": {"Hostname": "worker1", "Resources": {"NanoCPUs": number * 10**9}}}

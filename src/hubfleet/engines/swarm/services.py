@@ -1,0 +1,96 @@
+"""Makes and removes the services of servers, so that nobody ever has two, whatever the manager answers, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hubfleet.config.effective import Effective
+from hubfleet.engines.dockerapi import EngineAway, Refused
+from hubfleet.engines.swarm import specification
+from hubfleet.engines.swarm.api import NameTaken, SwarmApi
+from hubfleet.engines.swarm.board import AGAIN_S, Board
+from hubfleet.engines.swarm.kept import Kept
+from hubfleet.engines.swarm.specification import Server, Settings, service_name
+from hubfleet.engines.swarm.tasks import cores_of, has_secret, is_over
+from hubfleet.launcher.base import StartFailed
+
+PATIENCE_S = 30.0
+"""How long a stop waits for a manager that is away, or for a machine; less than the hub waits for the launcher."""
+
+
+class Services:
+    """A start is known by the name of its secret: the service's own name is that of every server of this id."""
+
+    def __init__(self, api: SwarmApi, board: Board, settings: Settings) -> None:
+        self._api = api
+        self._board = board
+        self._settings = settings
+        self._kept = Kept(api, settings.layout.hub)
+
+    async def sweep(self) -> None:
+        """Remove what the swarm keeps for no service. Raises as `SwarmApi`."""
+        await self._kept.sweep()
+
+    async def make(self, secret: str, server: Server, effective: Effective, program: Mapping[str, Any]) -> str:
+        """Make the service of a server; returns its id. ``program``: what is in the secret.
+
+        Raises StartFailed when an earlier server of this id does not end, and as `SwarmApi`.
+        """
+        name = service_name(self._settings.layout.hub, server.id)
+        nodes, held, configs, _ = await asyncio.gather(
+            self._board.nodes(),
+            self._kept.secret(secret, server.id, program),
+            self._kept.identity(self._settings.image, server.name, server.owner),
+            self._await_earlier(name),
+        )
+        cores = min(cores_of(nodes, self._settings.placement), default=None)
+        body = specification.service(self._settings, server, effective, held, configs, cores)
+        try:
+            return await self._api.make_service(body)
+        except NameTaken:  # one that a killed launcher has left
+            await self._api.remove_service(name)
+            await self._await_earlier(name)  # by then they are of no service
+        except Refused as refusal:
+            if "config" not in str(refusal):
+                raise
+            self._kept.forget_known()  # somebody has removed them
+            configs = await self._kept.identity(self._settings.image, server.name, server.owner)
+            body = specification.service(self._settings, server, effective, held, configs, cores)
+        return await self._api.make_service(body)
+
+    async def _await_earlier(self, name: str) -> None:
+        """Return when nothing runs any more of servers of this name that were removed. Raises StartFailed."""
+        found = await self._api.service(name)
+        present = found["ID"] if found else None
+        try:
+            await asyncio.wait_for(self._until_over(name, lambda task: task["ServiceID"] != present), PATIENCE_S)
+        except asyncio.TimeoutError as error:
+            why = self._board.problem or "its machine has not said yet that it has ended"
+            raise StartFailed(f"your earlier server is still there: {why}. Please try again in a minute") from error
+
+    async def remove(self, name: str, secret: str) -> None:
+        """Return when nothing of this start is there any more, or only on machines that are lost. May take for ever."""
+
+        def mine(task: Mapping[str, Any]) -> bool:
+            return has_secret(task["Spec"]["ContainerSpec"], secret)
+
+        while True:
+            try:
+                found = await self._api.service(name)
+                if found and has_secret(found["Spec"]["TaskTemplate"]["ContainerSpec"], secret):
+                    await self._api.remove_service(found["ID"])
+                await self._until_over(name, mine)
+                # What a manager that hung makes only now finds its secret gone, and is refused; or keeps it from going.
+                if await self._kept.forget_secret(secret):
+                    return
+            except EngineAway:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _until_over(self, name: str, which: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Return when none of these tasks of a service runs any more, but on machines that are lost."""
+        while True:
+            tasks = [task for task in await self._board.tasks(name) if which(task)]
+            if all([is_over(task, await self._board.node(task.get("NodeID"))) for task in tasks]):
+                return
