@@ -35,7 +35,7 @@ from waiting import soon
 
 HUB_GID = 64_999
 SMALL = Bytes(512 * 1024 * 1024)
-NETWORK, WAY_OUT = "fleet", "out"
+NETWORK = "fleet"
 SUBNET, TASKS, LAUNCHER = "10.90.0.0/20", "10.90.8.0/21", "10.90.0.4"
 DOOR, HUB_PORT = 7446, 8081
 WORKER = "hubfleet.test.worker"
@@ -67,7 +67,6 @@ class Fleet:
             self.hub.docker("node", "update", "--label-add", f"{WORKER}=yes", machine.name)
         ranges = ["--subnet", SUBNET, "--ip-range", TASKS]
         self.hub.docker("network", "create", "--driver", "overlay", "--attachable", "--internal", *ranges, NETWORK)
-        self.hub.docker("network", "create", "--scope", "swarm", "--config-from", f"{WAY_OUT}-here", WAY_OUT)
         place = ["--network", NETWORK, "--ip", LAUNCHER, "--restart", "always", "--init"]
         self.hub.docker("run", "--detach", "--name", PLACE, *place, tag, "sleep", "infinity")
 
@@ -115,8 +114,6 @@ class Fleet:
 def _furnish(machine: Machine, tag: str) -> None:
     machine.start_docker()
     machine.load(tag)
-    options = ["--opt", "com.docker.network.bridge.enable_icc=false", "--subnet", "10.91.0.0/20"]
-    machine.docker("network", "create", "--config-only", *options, f"{WAY_OUT}-here")
 
 
 def socket_in(network: str) -> socket.socket:
@@ -161,7 +158,6 @@ class House:
                 "image": fleet.image,
                 "python": PYTHON,
                 "network": NETWORK,
-                "way_out": WAY_OUT,
                 "door": {"address": LAUNCHER, "port": DOOR},
                 "probe": None,
                 "server_port": 8888,

@@ -162,6 +162,14 @@ async def test_what_was_kept_for_no_service_is_swept_away(house: House, launch: 
     assert await guest.status() == 200
 
 
+async def test_what_somebody_has_removed_is_made_again(house: House, launch: SwarmLaunch) -> None:
+    guest = await house.start(launch, "ada")
+    await launch.stop(guest.record, grace=10)
+    house.fleet.hub.docker("config", "rm", *house._listed("config"))
+    again = await house.start(launch, "ada")
+    assert again.shell("id -un") == "ada"
+
+
 async def test_a_machine_that_dies_ends_its_servers_and_another_one_has_the_next(
     house: House, launch: SwarmLaunch
 ) -> None:

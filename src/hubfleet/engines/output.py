@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from hubfleet.engines.dockerapi import EngineAway, Refused
+from hubfleet.engines.ending import end
 from hubfleet.logfiles import open_log, rotate
 
 AGAIN_S = 1.0
@@ -56,9 +57,7 @@ class Outputs:
         """Stop following. The next launcher goes on from the time of the log file."""
         tasks = list(self._tasks.values())
         self._tasks.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
     async def _follow(self, container: str, log: Path, since: int) -> None:
         while True:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hubfleet.engines.dockerapi import EngineAway, Refused
+from hubfleet.engines.ending import end
 from hubfleet.engines.swarm.api import SwarmApi
 from hubfleet.engines.swarm.specification import HUB_LABEL, SERVER_LABEL, service_name
 
@@ -58,9 +59,7 @@ class Board:
 
     async def close(self) -> None:
         """Ask no more."""
-        for task in self._work:
-            task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
+        await end(self._work)
         self._work = []
 
     # -- for those who want to know ----------------------------------------------------------------------------------

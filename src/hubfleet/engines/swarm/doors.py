@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from hubfleet import openfiles
+from hubfleet.engines.ending import end
 from hubfleet.launcher.base import StartFailed
 
 _LINE_LIMIT = 1 << 14
@@ -64,9 +65,7 @@ class Doors:
             self._server = None
         for visit in list(self._expected.values()) + list(self._guests):
             self.forget(visit)
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        await end(self._talks)
 
     def expect(self, seen: Mapping[str, int]) -> Visit:
         """A server is about to come."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from hubfleet.config.effective import Effective
 from hubfleet.engines.dockerapi import EngineAway, Refused
+from hubfleet.engines.ending import end
 from hubfleet.engines.output import Outputs, append
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.api import SwarmApi
@@ -80,9 +81,7 @@ class SwarmLaunch:
 
     async def close(self) -> None:
         """See ``Launch.close``."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._doors.close()
         await self._board.close()
         await self._outputs.close()

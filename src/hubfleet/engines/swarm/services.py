@@ -49,9 +49,8 @@ class Services:
         body = specification.service(self._settings, server, effective, held, configs, cores)
         try:
             return await self._api.make_service(body)
-        except NameTaken:  # one that a killed launcher has left
-            await self._api.remove_service(name)
-            await self._await_earlier(name)  # by then they are of no service
+        except NameTaken:  # one that a manager has made late, for a launcher that was killed
+            await self._await_earlier(name)
         except Refused as refusal:
             if "config" not in str(refusal):
                 raise
@@ -61,11 +60,11 @@ class Services:
         return await self._api.make_service(body)
 
     async def _await_earlier(self, name: str) -> None:
-        """Return when nothing runs any more of servers of this name that were removed. Raises StartFailed."""
-        found = await self._api.service(name)
-        present = found["ID"] if found else None
+        """Remove a server of this name that nobody has stopped; return when none runs any more. Raises StartFailed."""
+        if found := await self._api.service(name):
+            await self._api.remove_service(found["ID"])
         try:
-            await asyncio.wait_for(self._until_over(name, lambda task: task["ServiceID"] != present), PATIENCE_S)
+            await asyncio.wait_for(self._until_over(name, lambda task: True), PATIENCE_S)
         except asyncio.TimeoutError as error:
             why = self._board.problem or "its machine has not said yet that it has ended"
             raise StartFailed(f"your earlier server is still there: {why}. Please try again in a minute") from error
