@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import calendar
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from hubfleet.unixhttp import answers
 
 READY_LIMIT_S = 120.0
 RETURN_LIMIT_S = 60.0
+HELD_S = 300
+"""How long a network is kept at most while a container is replaced."""
 STAYS_S = 2.0
 """How long a container without socket and health check must have run to count as one that runs."""
 LOG_LINES = 15
@@ -85,15 +88,16 @@ def apply(container: Container, change: Change, progress: Progress) -> None:
         for network, how in further(container):
             body = {"Container": three.next, "EndpointConfig": how}
             three.engine.call("POST", f"/networks/{network}/connect", body)
-    try:
-        if new:
-            _replace(three, here, progress)
-        elif here is not None and _state(container, here) != "running":
-            _start_again(three, progress)
-        progress(f"waiting for {container.name} to answer")
-        _await(three, READY_LIMIT_S)
-    except ApplyError as error:
-        raise _failed(three, error, new, here is not None, progress) from error
+    with _held(three) if here else nullcontext():
+        try:
+            if new:
+                _replace(three, here, progress)
+            elif here is not None and _state(container, here) != "running":
+                _start_again(three, progress)
+            progress(f"waiting for {container.name} to answer")
+            _await(three, READY_LIMIT_S)
+        except ApplyError as error:
+            raise _failed(three, error, new, here is not None, progress) from error
     three.end(three.previous)
     for path in container.reads:
         file.settle(path)
@@ -142,6 +146,34 @@ class _Three:
         with suppress(Absent):
             self.stop(name)
             self.engine.call("DELETE", f"/containers/{name}", None, {"force": True, "v": True})
+
+
+@contextmanager
+def _held(three: _Three) -> Iterator[None]:
+    """Keeps networks that span machines on this one. The engine takes one away with its last container here, and is
+    still at it when the next one comes: that would not find it. What a kill leaves ends and goes by itself."""
+    wanted = three.container
+    holders = []
+    try:
+        for name in {wanted.network, *(name for name, _ in wanted.networks)}:
+            found = three.engine.find(f"/networks/{name}")
+            if found and (found["Scope"], found["Driver"]) == ("swarm", "overlay"):
+                body: dict[str, Any] = {
+                    "Image": wanted.image,
+                    "Entrypoint": ["sleep", str(HELD_S)],
+                    "Cmd": [],
+                    "User": "65534:65534",
+                }
+                confined = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges:true"], "ReadonlyRootfs": True}
+                body["HostConfig"] = {**confined, "NetworkMode": name, "AutoRemove": True}
+                holder = three.engine.call("POST", "/containers/create", body)["Id"]
+                holders.append(holder)
+                three.engine.call("POST", f"/containers/{holder}/start")
+        yield
+    finally:
+        for holder in holders:
+            with suppress(ApplyError):  # it ends at this very moment
+                three.engine.call("DELETE", f"/containers/{holder}", None, {"force": True})
 
 
 def _clear(three: _Three) -> None:
