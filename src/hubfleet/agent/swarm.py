@@ -57,12 +57,16 @@ def recorded(node: str) -> list[str]:
         return []
 
 
-def enter(engine: Engine, hub: str, how: Callable[[], None]) -> None:
-    """Makes or joins a swarm by `how`; on record before, so that a kill between the two leaves nothing unknown."""
+def enter(engine: Engine, hub: str, how: Callable[[], None]) -> str:
+    """Makes or joins a swarm by `how`; on record before, so that a kill between the two leaves nothing unknown.
+
+    Returns the id of its node.
+    """
     _record("", [hub])
     how()
-    about = _settle(engine)
-    _record(about["NodeID"], [hub])
+    node = str(_settle(engine)["NodeID"])
+    _record(node, [hub])
+    return node
 
 
 def share(engine: Engine, hub: str) -> None:
@@ -84,8 +88,13 @@ def leave(engine: Engine, hub: str) -> None:
 
 
 def worker_token() -> str:
-    """What lets another machine join the swarm that this one manages. Raises ApplyError if it manages none."""
-    return str(Engine().get("/swarm")["JoinTokens"]["Worker"])
+    """What lets another machine join the swarm that this one manages, and the nodes it has already, as JSON.
+
+    Raises ApplyError if it manages none.
+    """
+    engine = Engine()
+    nodes = [node["ID"] for node in engine.get("/nodes")]
+    return json.dumps({"token": engine.get("/swarm")["JoinTokens"]["Worker"], "nodes": nodes})
 
 
 def _settle(engine: Engine) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.swarmmember import SwarmMember
 
 LOOK_LIMIT_S = 5.0
+_joined: set[str] = set()
+"""The ids under which this process has joined: what the manager told before does not have them."""
 _AUTHORITY = "swarm/certificates/swarm-root-ca.crt"
 """Below the engine's data: whose certificates the machines of its swarm have."""
 
@@ -25,6 +27,7 @@ def _look(engine: Engine, member: SwarmMember) -> Observed | None:
     found = swarm.look(engine, member.name)
     if found is not None:
         found["same"] = _same(Path(engine.get("/info")["DockerRootDir"]) / _AUTHORITY, member.manager_address)
+        found["known"] = not member.nodes or found["node"] in {*member.nodes, *_joined}
     return found
 
 
@@ -70,7 +73,7 @@ def apply(member: SwarmMember, change: Change, progress: Progress) -> None:
         "JoinToken": member.token,
     }
     try:
-        swarm.enter(engine, member.name, lambda: engine.call("POST", "/swarm/join", body))
+        _joined.add(swarm.enter(engine, member.name, lambda: engine.call("POST", "/swarm/join", body)))
     except ApplyError as error:
         raise ApplyError(
             error.what.replace(member.token, "<token>"),

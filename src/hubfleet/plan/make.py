@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from hubfleet.errors import CheckError, HubfleetError
 from hubfleet.machines import Machine
 from hubfleet.plan.model import Desired, Manifest, Plan
 from hubfleet.resources import Change, Observed, Resource, fingerprint
+from hubfleet.resources.base import Action
 
 
 def make_plan(
@@ -86,15 +87,15 @@ def _compare(
 
 def _with_followers(parts: list[_Part], wanted: Mapping[str, tuple[Resource, ...]]) -> list[_Part]:
     """The same, with what follows changes on other machines (`Resource.follows`), and what follows that."""
-    changed = {(part.machine, change.resource.id) for part in parts for change in part.changes}
+    changed = {(part.machine, change.resource.id, change.action) for part in parts for change in part.changes}
     more = [_with_own(part, wanted[part.machine], changed) for part in parts]
     return parts if more == parts else _with_followers(more, wanted)
 
 
-def _with_own(part: _Part, wanted: tuple[Resource, ...], changed: Container[tuple[str, str]]) -> _Part:
+def _with_own(part: _Part, wanted: tuple[Resource, ...], changed: Set[tuple[str, str, Action]]) -> _Part:
     changes = list(part.changes)
     for item in wanted:
-        if item.follows in changed and not any(change.resource.id == item.id for change in changes):
+        if not changed.isdisjoint(item.follows) and not any(change.resource.id == item.id for change in changes):
             change = item.followed()
             stage = item.stage(change.action)
             later = (place for place, other in enumerate(changes) if other.resource.stage(other.action) > stage)

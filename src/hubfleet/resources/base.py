@@ -64,10 +64,10 @@ class Resource:
         return SERVING if self.serves else 0
 
     @property
-    def follows(self) -> tuple[str, str] | None:
-        """What it has to be looked at again after: a machine's name, and the id of a resource there. When a plan
-        changes that, it has `followed` too, though all was as wanted when the plan was made. None for nothing."""
-        return None
+    def follows(self) -> tuple[tuple[str, str, Action], ...]:
+        """What it has to be looked at again after: a machine's name, the id of a resource there, and an action. When a
+        plan has that, it has `followed` too, though all was as wanted when the plan was made."""
+        return ()
 
     def followed(self) -> Change:
         """What is done then, unless it turns out to be as wanted."""

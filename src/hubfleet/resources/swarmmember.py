@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from hubfleet.resources.dockerengine import known
 from hubfleet.resources.swarmmanager import JOINING, SERVERS_END, SwarmManager, refuse_foreign, said
 
 WORKER_TOKEN = "swarm worker token"
-"""What a manager's machine is asked for, so that another may join."""
+"""What a manager's machine is asked for, so that another may join: JSON with token, and nodes (ids of those it has)."""
 
 
 @dataclass(frozen=True)
@@ -21,38 +22,46 @@ class SwarmMember(Resource):
     manager:         the name, in plans, of the machine that manages the swarm: it is asked for the token.
     manager_address: where that listens.
     address:         of this machine, where the others reach it.
+    node:            the name, in plans, of this machine.
     token:           lets a machine join. Given when the step is begun (`needs`), and nowhere written.
+    nodes:           ids of those that the manager knows; given together with it.
     Observed: as of `SwarmManager`, and same (whether what answers at the manager's address is a manager of the swarm
-    that this machine is in; True where nothing answers).
+    that this machine is in; True where nothing answers), known (whether it is one of `nodes`, where these are given,
+    or has joined since).
     """
 
     kind: ClassVar[str] = "swarm member"
     keyed_by: ClassVar[str] = "name"
     removed_first: ClassVar[bool] = True
-    volatile: ClassVar[frozenset[str]] = frozenset({"state", "error", "same"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"state", "error", "same", "known"})
 
     name: str
     manager: str
     manager_address: str
     address: str
+    node: str
     token: str = field(default="", repr=False)
+    nodes: tuple[str, ...] = ()
 
     @property
-    def follows(self) -> tuple[str, str] | None:
-        return self.manager, f"{SwarmManager.kind}:{self.name}"
+    def follows(self) -> tuple[tuple[str, str, Action], ...]:
+        swarm = f"{SwarmManager.kind}:{self.name}"
+        node = f"swarm node:{self.node}"
+        return (self.manager, swarm, "create"), (self.manager, swarm, "update"), (self.manager, node, "create")
 
     def followed(self) -> Change:
-        return Change(self, "update", ("joins again: the swarm is made anew",), SERVERS_END)
+        return Change(self, "update", ("joins again, unless its manager knows it",), SERVERS_END)
 
     @property
     def needs(self) -> tuple[str, str] | None:
         return self.manager, WORKER_TOKEN
 
     def given(self, secret: str) -> SwarmMember:
-        return replace(self, token=secret)
+        told = json.loads(secret)
+        return replace(self, token=told["token"], nodes=tuple(told["nodes"]))
 
     def redacted(self) -> SwarmMember:
-        return replace(self, token="")
+        return replace(self, token="", nodes=())
 
     def stage(self, action: Action) -> int:
         return JOINING
@@ -77,6 +86,8 @@ class SwarmMember(Resource):
             return f"leaves the swarm of {said(observed['managers'])}"
         if not observed["same"]:
             return f"leaves its swarm: what {self.manager} manages now is another one"
+        if not observed["known"]:
+            return f"leaves its swarm, which {self.manager} has removed it from"
         if observed["state"] == "error":
             return f"leaves its swarm, which does not take it any more ({observed['error']})"
         if observed["address"] != self.address:

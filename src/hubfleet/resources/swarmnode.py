@@ -50,8 +50,9 @@ class SwarmNode(Resource):
         return {**self.labels, "machine": self.name}
 
     @property
-    def follows(self) -> tuple[str, str] | None:
-        return self.name, f"{SwarmMember.kind}:{self.hub}"
+    def follows(self) -> tuple[tuple[str, str, Action], ...]:
+        member = f"{SwarmMember.kind}:{self.hub}"
+        return (self.name, member, "create"), (self.name, member, "update")
 
     def followed(self) -> Change:
         return Change(self, "update", ("it joins again, as another node",))

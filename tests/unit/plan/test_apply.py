@@ -54,9 +54,9 @@ class Staged(File):
         return replace(self, content=secret)
 
     @property
-    def follows(self) -> tuple[str, str] | None:
+    def follows(self) -> tuple[tuple[str, str, Action], ...]:
         machine, _, which = self.after.partition(" ")
-        return (machine, which) if machine else None
+        return (machine, which, "create"), (machine, which, "update")
 
     def followed(self) -> Change:
         return Change(self, "update", ("anew",))

@@ -18,7 +18,7 @@ from hubfleet.resources.base import SERVING
 from hubfleet.resources.dockerengine import STOPPED
 
 MANAGER = SwarmManager("lab", "10.0.0.1")
-MEMBER = SwarmMember("lab", "hub1", "10.0.0.1", "10.0.0.2")
+MEMBER = SwarmMember("lab", "hub1", "10.0.0.1", "10.0.0.2", "work1")
 NODE = SwarmNode("work1", "lab", "10.0.0.2", {"worker": "yes"})
 FLEET = Network(
     "fleet",
@@ -31,7 +31,7 @@ FLEET = Network(
 )
 MANAGES: dict[str, Any] = {"state": "active", "error": "", "node": "n1", "address": "10.0.0.1", "manager": True}
 MANAGES |= {"managers": ["10.0.0.1"], "data_port": 4789, "hubs": ["lab"]}
-JOINED = {**MANAGES, "node": "n2", "address": "10.0.0.2", "manager": False, "data_port": 0, "same": True}
+JOINED = {**MANAGES, "node": "n2", "address": "10.0.0.2", "manager": False, "data_port": 0, "same": True, "known": True}
 KNOWN: dict[str, Any] = {"id": "n2", "state": "ready", "manager": False, "availability": "active", "old": []}
 KNOWN |= {"labels": {"worker": "yes", "machine": "work1"}}
 
@@ -78,6 +78,7 @@ def test_a_swarm_is_not_made_anew_because_its_address_or_port_is_another() -> No
     [
         ({"managers": ["10.0.0.9"]}, "leaves the swarm of 10.0.0.9"),
         ({"same": False}, "leaves its swarm: what hub1 manages now is another one"),
+        ({"known": False}, "leaves its swarm, which hub1 has removed it from"),
         ({"state": "error", "error": "removed"}, "leaves its swarm, which does not take it any more (removed)"),
         ({"address": "10.0.0.7"}, "leaves its swarm, where it is known as 10.0.0.7"),
         ({"manager": True}, "leaves the swarm that it manages itself, at 10.0.0.2"),
@@ -92,8 +93,8 @@ def test_why_a_machine_joins_anew(other: dict[str, Any], reason: str) -> None:
 
 def test_the_token_is_given_for_the_step_alone() -> None:
     assert MEMBER.needs == ("hub1", "swarm worker token")
-    full = MEMBER.given("SWMTKN-canary")
-    assert full.token == "SWMTKN-canary"
+    full = MEMBER.given(json.dumps({"token": "SWMTKN-canary", "nodes": ["n1"]}))
+    assert (full.token, full.nodes) == ("SWMTKN-canary", ("n1",))
     change = full.diff(None)
     assert "canary" not in f"{full!r} {change!r} {json.dumps(full.redacted().to_json())}"
 
