@@ -4,9 +4,9 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-GROUPS := unit local fork ssh edge docker lab swarm server
+GROUPS := unit local fork ssh edge docker lab swarm fleet server
 # These build images with all the processors there are, and make networks: the others would notice.
-MACHINES := docker lab swarm
+MACHINES := docker lab swarm fleet
 # A browser that is on a server drops its pages when a network comes or goes on this machine.
 ALONE := server
 TOGETHER := $(filter-out $(MACHINES) $(ALONE),$(GROUPS))

@@ -27,7 +27,7 @@ LONGEST = (
     *("test_systemd_guest.py", "test_clean_root.py", "test_rollback.py", "test_trial.py", "test_status.py"),
     *("test_edge_apart.py", "test_full_disk.py"),
 )
-TOGETHER = ("server", "swarm")
+TOGETHER = ("fleet", "server", "swarm")
 """Folders whose files share what takes minutes to make: they stay in one process, as each other file's tests do."""
 
 
