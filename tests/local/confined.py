@@ -20,6 +20,7 @@ from harness import Kernel, Person, RunningHub
 
 from hubfleet.config import Config
 from hubfleet.config.effective import effective
+from hubfleet.config.owner import Owner
 from hubfleet.engines.local import sandbox, specification
 from hubfleet.engines.local.launch import LocalLaunch
 from hubfleet.engines.local.specification import Settings
@@ -128,9 +129,9 @@ class Inside:
         run = self.hub.state / "run" / "servers" / short_id(request.id)
         options = effective(Config.from_dump(self.settings["config"]), self.person.name)
         try:
-            launch._make_run_directory(run, self.uid)
+            launch._make_run_directory(run, Owner(self.uid, self.uid))
             cgroups = launch._limit(request.id, options)
-            server = (self.name, self.uid, self.home, run / "server.sock")
+            server = (self.name, Owner(self.uid, self.uid), self.home, run / "server.sock")
             spec = specification.server(settings, request, options, *server, cgroups)
             for removal in removals:
                 removal(spec)

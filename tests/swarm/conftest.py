@@ -11,9 +11,9 @@ from pathlib import Path
 import dockerd
 import pytest
 import pytest_asyncio
-from fleet import Fleet, House
 from machines import Lab
 
+from fleet import Fleet, House
 from hubfleet.engines.swarm.launch import SwarmLaunch
 
 

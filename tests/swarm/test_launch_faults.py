@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 from containers import until
-from fleet import LAUNCHER, Fleet, Guest, House
 
 import needs
+from fleet import LAUNCHER, Fleet, Guest, House
 from hubfleet.config import Mount
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.launch import SwarmLaunch

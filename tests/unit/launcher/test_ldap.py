@@ -156,9 +156,11 @@ def _place() -> Iterator[Path]:
 def made() -> Iterator[Directory]:
     with _place() as place:
         directory = Directory(place)
-        directory.start()
-        yield directory
-        directory.stop()
+        try:
+            directory.start()
+            yield directory
+        finally:
+            directory.stop()
 
 
 def owners(directory: Directory, notes: Path, password: str = "canary-ldap", **changed: Any) -> Owners:
@@ -220,9 +222,11 @@ async def test_who_asks_has_to_be_let_in(made: Directory, tmp_path: Path, caplog
 async def test_with_the_directory_away(tmp_path: Path) -> None:
     with _place() as place:
         directory = Directory(place)
-        directory.start()
-        await owners(directory, tmp_path).of("ada")
-        directory.stop()
+        try:
+            directory.start()
+            await owners(directory, tmp_path).of("ada")
+        finally:
+            directory.stop()
         assert await owners(directory, tmp_path).of("ada") == Owner(810_001, 810_500, "01234/ada")
         assert "please try again in a few minutes" in await refused(owners(directory, tmp_path), "ben")
 
