@@ -15,7 +15,7 @@ from hubfleet.config import Config
 from hubfleet.engines.base import Engine, Site
 from hubfleet.layout import ROOT_BASE
 from hubfleet.machines import Machine
-from hubfleet.resources import Directory
+from hubfleet.resources import Directory, SharedDirectory
 from hubfleet.resources.dockerengine import SOCKET
 from hubfleet.unixhttp import Refused
 
@@ -102,7 +102,8 @@ def _look(
     return facts, [
         Finding("ok", f"{machine.name} is reached as {facts['user']}, with Python {facts['python']}"),
         *judged(config, engine, facts, skew, roles),
-        *(_places(config, machine) if "hub" in roles else ()),
+        *(_places(config, machine) if "worker" in roles or ("hub" in roles and not engine.spans(config)) else ()),
+        *(_shared_homes(config, machine) if roles & {"hub", "worker"} and engine.spans(config) else ()),
         *(_domain(config, machine, facts, names, seen["names"]) if edge else ()),
         *(Finding("ok", f"image {image} is there") for image, lacks in missing.items() if not lacks),
         *networkchecks.images(config, said, docker=bool(facts["docker"])),
@@ -159,6 +160,22 @@ def _places(config: Config, machine: Machine) -> list[Finding]:
     found = {one.path for one in wanted if (seen[one.id] or {}).get("type") == "directory"}
     table = machine.store.read("/proc/self/mountinfo") or ""
     return list(places(config, found.__contains__, table, machine.name))
+
+
+def _shared_homes(config: Config, machine: Machine) -> Iterator[Finding]:
+    """Whether what is to be shared is on a file system of its own; which it is, `up` sees on all machines."""
+    homes = config.storage.homes
+    if homes is None or homes.share is None or homes.path is None:
+        return
+    place = SharedDirectory(str(homes.path), "", "")
+    found = machine.observe([place])[place.id]
+    if found is None:
+        yield Finding("problem", f"{homes.path} is missing. Try: mount there what all machines share")
+    elif not found["mounted"]:
+        what = f"{homes.path} is on the machine's own disk, and its files would be on no other machine"
+        yield Finding("problem", f"{what}. Try: mount there what all machines share")
+    else:
+        yield Finding("ok", f"{homes.path} is a file system of its own ({found['source']})")
 
 
 def _engine(config: Config, site: Site, engine: Engine) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def machine_state(config: Config, site: Site, name: str) -> tuple[Resource, ...]
             Directory(str(layout.state), root, root, 0o711),
             File(str(layout.called), f"{name}\n", root, root),
             *registry.trust(config, site),
-            SwarmMember(config.hub, manager, site.addresses[manager], site.addresses[name]),
+            SwarmMember(config.hub, manager, site.addresses[manager], site.addresses[name], name),
             *(SharedDirectory(str(Path(one.path).parent), MARKER, one.content) for one in _marker(config, site)),
             *registry.taken(config, site, user_image(config, site), guard_image(config, site)),
             *_machine(config, site),

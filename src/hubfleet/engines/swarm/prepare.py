@@ -32,7 +32,8 @@ def prepared(settings: Settings, request: Request, effective: Effective, progres
     binds += [bind for mount in effective.mounts for bind in _shown(mount, settings.host_root)]
     projects = those_there(effective, lambda mount: list(_shown(mount, settings.host_root)), progress)
     binds += [bind for found in projects for bind in found]
-    return Server(request.id, name, owner, binds, seen)
+    folders = (effective.projects_at,) if effective.projects_at else ()
+    return Server(request.id, name, owner, binds, seen, folders)
 
 
 def _made_home(settings: Settings, server: str, name: str, owner: Owner) -> Path | None:

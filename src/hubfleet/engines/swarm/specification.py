@@ -150,10 +150,11 @@ class Bind:
 
 @dataclass(frozen=True)
 class Server:
-    """One server as it is to be: its id, its user's system name and user id.
+    """One server as it is to be: its id, its user's system name, and who owns the user's files.
 
     ``binds``: the home, where it is a directory of every machine, and the mounts. ``seen``: by its place inside, the
-    inode of what must be found there; of what is shared by all machines.
+    inode of what must be found there; of what is shared by all machines. ``folders``: directories inside that hold
+    mounts and nothing else.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Server:
     owner: Owner
     binds: Sequence[Bind]
     seen: Mapping[str, int]
+    folders: Sequence[str] = ()
 
     @property
     def home(self) -> str:
@@ -302,6 +304,11 @@ def _mounts(settings: Settings, server: Server, room: int) -> list[dict[str, Any
     open_to_all = {"SizeBytes": room, "Mode": 0o1777}
     return [
         *_home(settings, server, room),
+        *(
+            # The engine's own, and gone with the container: the home gets no trace of what its user has left.
+            {"Type": "tmpfs", "Target": folder, "TmpfsOptions": {"SizeBytes": 65536, "Mode": 0o755}}
+            for folder in server.folders
+        ),
         *(_bind(one) for one in server.binds),
         # By way of a volume, since programs that are built run there, which they cannot in a plain one.
         _memory("/tmp", f"size={room},mode=1777,nosuid,nodev"),
