@@ -109,7 +109,7 @@ class ContainedParts:
         """In the order of their start turned round, so that nobody is led to what has ended; and what a killed trial
         left, its parts before what they could start."""
         away: list[UnreachableError] = []
-        for machine in self._elsewhere.values():
+        for machine in {machine.name: machine for machine in self._elsewhere.values()}.values():
             try:
                 for container in self._doors:
                     if self._found(container, machine):
@@ -124,7 +124,7 @@ class ContainedParts:
             for container in self._labelled(label, stopped=True):
                 self._end(container)
         if away:
-            what, state = away[0].what, "The hub and users' servers are stopped, the edge there may not be"
+            what, state = away[0].what, "The hub and users' servers are stopped, what runs there may not be"
             raise UnreachableError(what, where=away[0].where, state=state, remedy="hubfleet down, once it is back")
         return running
 

@@ -181,6 +181,8 @@ class Deployment:
         if error.where not in self.others:
             return error
         still = f"the hub and running servers on {self.machine.name} go on; nobody new comes in without {error.where}"
+        if error.where != self.door_machine.name:
+            still = f"the hub and servers on other machines go on; without {error.where}: hubfleet machine remove"
         return UnreachableError(
             error.what, where=error.where, state=f"Nothing was changed: {still}", remedy=error.remedy
         )

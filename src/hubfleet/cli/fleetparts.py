@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from hubfleet.cli.contained import FOLLOW_EVERY_S, FOLLOW_LINES, STOP_LIMIT_S, ContainedParts
 from hubfleet.cli.parts import launcher_words
+from hubfleet.errors import UnreachableError
 from hubfleet.resources.trial import HUB_LABEL
 from hubfleet.unixhttp import Refused
 
@@ -20,6 +22,18 @@ _NO_MANAGER = (406, 503)
 
 class FleetParts(ContainedParts):
     """Implements ``parts.Parts``."""
+
+    def stop(self) -> int:
+        """The guards of other machines at last: as long as there are servers, these are kept apart.
+
+        A machine that is away does not keep the rest from being stopped.
+        """
+        running = super().stop()
+        for name, machine in self._elsewhere.items():
+            with suppress(UnreachableError):  # `status` says so, and a guard alone does nobody any harm
+                if self._containers[name] not in self._doors and self._found(self._containers[name], machine):
+                    self._end(self._containers[name], machine)
+        return running
 
     def running_servers(self) -> set[str]:
         return {labels["hubfleet.server"] for labels in self._services().values()}

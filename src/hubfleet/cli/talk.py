@@ -53,6 +53,8 @@ def hear(deployment: Deployment, questions: Mapping[str, Callable[[], Any]]) -> 
         try:
             if name in parts and parts[name].state == UNREACHABLE:
                 still = "The hub and running servers go on, and nobody can come in before that is mended"
+                if name != deployment.engine.door:
+                    still = "The hub and the other machines go on"
                 problems.append(f"{name}: {parts[name].why}. {still}")
                 continue
             if name not in parts or parts[name].state != "running":

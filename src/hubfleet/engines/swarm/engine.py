@@ -8,7 +8,7 @@ from typing import Any
 from hubfleet.config import Config
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker.engine import DockerEngine
-from hubfleet.engines.swarm import registry
+from hubfleet.engines.swarm import guarding, registry
 from hubfleet.engines.swarm.desired import hub_state, machine_state
 from hubfleet.launcher.base import Launch
 from hubfleet.resources import Resource
@@ -21,7 +21,12 @@ class SwarmEngine(DockerEngine):
 
     def containers(self, config: Config) -> Mapping[str, str]:
         own = {"registry": registry.container(config.hub)} if registry.own(config) else {}
-        return {**own, **super().containers(config)}
+        guards = {guarding.part(config, name): guarding.container(config.hub) for name in config.worker_machines}
+        return {**own, **guards, **super().containers(config)}
+
+    def elsewhere(self, config: Config) -> Mapping[str, str]:
+        others = [name for name in config.worker_machines if name != config.hub_machine]
+        return {**super().elsewhere(config), **{guarding.part(config, name): name for name in others}}
 
     def ports(self, config: Config) -> Mapping[str, tuple[int, ...]]:
         own = {"registry": (config.network.fleet.registry_port,)} if registry.own(config) else {}

@@ -21,6 +21,11 @@ def container(hub: str) -> str:
     return parts.container(hub, "guard")
 
 
+def part(config: Config, machine: str) -> str:
+    """What a machine's guard is called among the hub's parts."""
+    return "guard" if machine == config.hub_machine else f"guard of {machine}"
+
+
 def guard(config: Config, site: Site) -> Container:
     """The guard of one machine."""
     fleet = addresses(config.hub, config.network.fleet)
