@@ -207,8 +207,7 @@ def test_images_are_for_the_fleet_only(fleet: Fleet) -> None:
     address = f"https://{fleet.machine.address}:{REGISTRY_PORT}/v2/"
     asked = ["curl", "--silent", "--show-error", "--insecure", address]
     stranger = subprocess.run(asked, capture_output=True, text=True)
-    assert stranger.returncode != 0
-    assert "certificate" in stranger.stderr
+    assert (stranger.returncode != 0, stranger.stdout) == (True, "")
     folder = f"/etc/docker/certs.d/{fleet.machine.address}:{REGISTRY_PORT}"
     words = f"cd {folder} && curl --silent --cert client.cert --key client.key --cacert ca.crt {address}"
     assert fleet.workers["worker1"].run(words) == "{}"
