@@ -107,6 +107,13 @@ def ways(one: Place, other: Place) -> dict[str, str]:
     return one.tries(tried)
 
 
+def arrived(there: Place) -> int:
+    """How many UDP packets have come to a container."""
+    pid = there.machine.docker("inspect", "--format", "{{.State.Pid}}", there.name)
+    names, numbers = there.machine.run(f"grep ^Udp: /proc/{pid}/net/snmp").splitlines()
+    return int(dict(zip(names.split(), numbers.split(), strict=True))["InDatagrams"])
+
+
 def reached(found: dict[str, str]) -> set[str]:
     return {way for way, said in found.items() if said == "reached"}
 
@@ -186,11 +193,14 @@ def test_nobody_passes_by_the_network_s_own_address(kept: Fleet, people: People)
     bob.machine.run(f"nsenter --net={namespace(bob.machine)} sysctl -q -w net.ipv4.ip_forward=1")
     bob.machine.run(f"{inside} ip route add {cat.address}/32 via 10.88.0.1")
     try:
+        before = arrived(cat)
         assert reached(ways(bob, cat)) == set()
+        assert arrived(cat) == before, "what asks for no answer comes through"
         # and this was a way: without the rules it is open
         bob.machine.docker("pause", "guard")
         bob.machine.run(f"nsenter --net={namespace(bob.machine)} nft flush ruleset")
         assert "tcp 8888" in reached(ways(bob, cat))
+        assert arrived(cat) > before
     finally:
         bob.machine.docker("unpause", "guard", check=False)
         bob.machine.run(f"{inside} ip route del {cat.address}/32")
