@@ -91,12 +91,13 @@ class Addresses:
     """A hub's addresses on the network between its machines.
 
     The first of ``subnet``, which ``own`` holds, are those of the hub's own containers; to servers the engine gives
-    addresses out of ``servers``.
+    addresses out of ``servers``, of which it takes one for each machine too.
     """
 
     subnet: str
     own: str
     servers: str
+    gateway: str
     hub: str
     proxy: str
     launcher: str
@@ -108,7 +109,7 @@ def addresses(hub: str, fleet: Fleet) -> Addresses:
     own = next(subnet.subnets(new_prefix=26))
     _, upper = subnet.subnets(prefixlen_diff=1)
     first = int(subnet.network_address)
-    named = [str(ipaddress.IPv4Address(first + number)) for number in (2, 3, 4)]
+    named = [str(ipaddress.IPv4Address(first + number)) for number in (1, 2, 3, 4)]
     return Addresses(str(subnet), str(own), str(upper), *named)
 
 

@@ -123,6 +123,7 @@ def _shared(config: Config) -> Iterator[Network]:
         encrypted=config.network.fleet.encrypted,
         subnet=fleet.subnet,
         ip_range=fleet.servers,
+        gateway=fleet.gateway,
     )
 
 
