@@ -145,7 +145,7 @@ def judged(config: Config, engine: Engine, facts: dict[str, Any], skew: float, r
         *_clock(skew),
         *_room(config, facts, roles),
         *_kernel(facts),
-        *_docker(facts, spans=engine.spans(config) and bool(roles & {"hub", "worker"})),
+        *_docker(config, facts, spans=engine.spans(config) and bool(roles & {"hub", "worker"})),
         *(networkchecks.listens(config, facts) if "edge" in roles else ()),
         *_ports(config, engine, facts, roles),
     ]
@@ -245,7 +245,7 @@ def _kernel(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", "its kernel has what containers and the firewall need")
 
 
-def _docker(facts: dict[str, Any], *, spans: bool) -> Iterator[Finding]:
+def _docker(config: Config, facts: dict[str, Any], *, spans: bool) -> Iterator[Finding]:
     """``spans``: it is to be one of a swarm."""
     docker = facts["docker"]
     if not docker:
@@ -263,6 +263,8 @@ def _docker(facts: dict[str, Any], *, spans: bool) -> Iterator[Finding]:
         yield Finding(
             "ok" if not docker["live_restore"] else "note", f"Docker {docker['version']}, live-restore is {has}"
         )
+    elif docker["swarm"] and docker["hubs"] == [config.hub]:
+        yield Finding("note", f"Docker {docker['version']} is in this hub's swarm, which it leaves")
     elif docker["swarm"]:
         yield Finding(
             "problem",

@@ -18,7 +18,7 @@ from typing import Any
 import dockerd
 import pytest
 from deployed import Server
-from harness import Person
+from harness import Kernel, Person
 from machines import Lab, Machine
 from stock import stocked
 
@@ -248,7 +248,8 @@ def test_the_hubs_machine_reboots_and_everything_returns(fleet: Fleet, people: d
     kernel.run("kept = 7")
     fleet.machine.reboot()
     fleet.await_answer(120)
-    assert kernel.run("print(kept * 6)").strip() == "42", "it is on another machine and noticed nothing"
+    again = Kernel(ada, kernel.id)
+    assert again.run("print(kept * 6)").strip() == "42", "it is on another machine and noticed nothing"
     soon(lambda: fleet.status()["state"] == "running", 90)
     assert "nothing to change" in fleet.plan()
 

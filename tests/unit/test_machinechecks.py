@@ -28,7 +28,7 @@ HEALTHY: dict[str, Any] = {
     "listening": {},
     "ports": {},
 }
-DOCKER = {"version": "20.10.24", "live_restore": True, "swarm": False}
+DOCKER = {"version": "20.10.24", "live_restore": True, "swarm": False, "hubs": []}
 NGINX = {"name": "nginx", "pid": 77}
 PROXY = {"name": "docker-proxy", "pid": 78}
 
@@ -62,7 +62,7 @@ def test_nothing_is_wrong_with_a_healthy_machine() -> None:
         ({"features": {**HEALTHY["features"], "overlay": None}}, "note", "cannot be seen"),
         ({"docker": {**DOCKER, "version": ""}}, "note", "does not run"),
         ({"docker": {**DOCKER, "version": "19.03.1"}}, "problem", "Try: install 20.10 or newer"),
-        ({"docker": {**DOCKER, "swarm": True}}, "problem", "Try: docker swarm leave"),
+        ({"docker": {**DOCKER, "swarm": True, "hubs": []}}, "problem", "Try: docker swarm leave"),
         ({"docker": {**DOCKER, "live_restore": False}}, "ok", "it is switched on"),
         ({"listening": {"443": NGINX}}, "problem", "nginx (pid 77) holds port 443. Try: end it"),
         ({"listening": {"80": PROXY}, "ports": {"80": "shop"}}, "problem", "container shop holds port 80"),

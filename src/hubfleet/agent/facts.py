@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.agent.docker import Engine, installed, tool
+from hubfleet.agent.swarm import recorded
 from hubfleet.errors import HubfleetError
 
 TOOLS = ("apt-get", "nft", "systemctl")
@@ -28,7 +29,8 @@ def facts() -> dict[str, Any]:
 
     sqlite: that Python can read databases. systemd: it is what runs services here. time: seconds since 1970, by this
     machine's clock. disk_free: bytes, where images are. state_free: bytes, where hubs' state is. memory: bytes in all.
-    tools: of `TOOLS`, those that are there. docker: None, or version ("" if it does not run), live_restore and swarm.
+    tools: of `TOOLS`, those that are there. docker: None, or version ("" if it does not run), live_restore, swarm (it
+    is in one) and hubs (hubfleet made that for these).
     listening: by TCP port, name and pid of who listens there. ports: by port, the container that published it.
     addresses: the machine's own, without loopback. features: of the kernel, by name, whether it has them; None where
     that cannot be seen.
@@ -118,12 +120,18 @@ def _docker() -> dict[str, Any]:
     engine = Engine()
     try:
         if not engine.running():
-            return {"docker": {"version": "", "live_restore": False, "swarm": False}, "ports": {}}
+            return {"docker": {"version": "", "live_restore": False, "swarm": False, "hubs": []}, "ports": {}}
         told, containers = engine.get("/info"), engine.get("/containers/json")
     except HubfleetError:
-        return {"docker": {"version": "", "live_restore": False, "swarm": False}, "ports": {}}
+        return {"docker": {"version": "", "live_restore": False, "swarm": False, "hubs": []}, "ports": {}}
     swarm = told.get("Swarm", {}).get("LocalNodeState", "inactive") != "inactive"
-    docker = {"version": told["ServerVersion"], "live_restore": told["LiveRestoreEnabled"], "swarm": swarm}
+    hubs = recorded(told["Swarm"]["NodeID"]) if swarm else []
+    docker = {
+        "version": told["ServerVersion"],
+        "live_restore": told["LiveRestoreEnabled"],
+        "swarm": swarm,
+        "hubs": hubs,
+    }
     ports = {
         str(port["PublicPort"]): entry["Names"][0].lstrip("/")
         for entry in containers

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import Absent, Engine, observed_of
+from hubfleet.errors import ApplyError
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.network import BRIDGE, Network
 
+_IN_USE = "is in use"
+_LEFT_S, _AGAIN_S = 30.0, 0.5
 _BRIDGE = "com.docker.network.bridge.name"
 _REACH = "com.docker.network.bridge.enable_icc"
 _ENCRYPTED = "encrypted"
@@ -62,10 +66,27 @@ def apply(network: Network, change: Change, progress: Progress) -> None:
     found = _found(engine, network.name)
     if found is not None:
         with suppress(Absent):
-            engine.call("DELETE", f"/networks/{found['Id']}")
+            _remove(engine, found)
     if change.action == "remove":
         return
     engine.call("POST", "/networks/create", _body(network))
+
+
+def _remove(engine: Engine, found: dict[str, Any]) -> None:
+    """What a machine had of a swarm's networks stays for a moment after it has left; nothing can be on them any more."""
+    deadline = time.monotonic() + _LEFT_S
+    while True:
+        try:
+            engine.call("DELETE", f"/networks/{found['Id']}")
+            return
+        except ApplyError as error:
+            if _IN_USE not in error.what or time.monotonic() > deadline:
+                raise
+        for one in engine.get("/networks"):
+            if (one.get("ConfigFrom") or {}).get("Network") == found["Name"]:
+                with suppress(ApplyError):  # the engine is at it itself
+                    engine.call("DELETE", f"/networks/{one['Id']}")
+        time.sleep(_AGAIN_S)
 
 
 def _body(network: Network) -> dict[str, Any]:
