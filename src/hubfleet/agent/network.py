@@ -73,7 +73,7 @@ def apply(network: Network, change: Change, progress: Progress) -> None:
 
 
 def _remove(engine: Engine, found: dict[str, Any]) -> None:
-    """What a machine had of a swarm's networks stays for a moment after it has left; nothing can be on them any more."""
+    """What a machine had of a swarm's networks stays for a moment after it has left, with nothing on them."""
     deadline = time.monotonic() + _LEFT_S
     while True:
         try:
