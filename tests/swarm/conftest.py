@@ -53,3 +53,10 @@ async def house(fleet: Fleet) -> AsyncIterator[House]:
 async def launch(house: House) -> SwarmLaunch:
     """What the launcher has for this hub."""
     return await house.open()
+
+
+@pytest_asyncio.fixture
+async def away(house: House) -> SwarmLaunch:
+    """The same, with servers on the workers only: what is done to these leaves the manager alone."""
+    workers = f"node.hostname!={house.fleet.hub.name}"
+    return await house.open(placement=(*house.settings.placement, workers))

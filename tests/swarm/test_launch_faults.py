@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import replace
 
 import pytest
 from containers import until
 
 import needs
-from fleet import LAUNCHER, Fleet, Guest, House
+from fleet import LAUNCHER, Fleet, House
 from hubfleet.config import Mount
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.launch import SwarmLaunch
@@ -171,52 +170,49 @@ async def test_what_somebody_has_removed_is_made_again(house: House, launch: Swa
 
 
 async def test_a_machine_that_dies_ends_its_servers_and_another_one_has_the_next(
-    house: House, launch: SwarmLaunch
+    house: House, away: SwarmLaunch
 ) -> None:
-    workers = f"node.hostname!={house.fleet.hub.name}"
-    away = replace(house.settings, placement=(*house.settings.placement, workers))
-    launch._settings = away
-    one, two = await asyncio.gather(house.start(launch, "ada"), house.start(launch, "ben"))
+    one, two = await asyncio.gather(house.start(away, "ada"), house.start(away, "ben"))
     assert one.machine.name != two.machine.name
     ended: list[Record] = []
     for guest in (one, two):
-        launch.watch(guest.record, ended.append)
+        away.watch(guest.record, ended.append)
     lost = one.machine
     lost.cut_power()
     try:
         while house.fleet.node(lost) == "ready":
-            assert await launch.poll(one.record) == Running(), "the swarm has not given it up"
+            assert await away.poll(one.record) == Running(), "the swarm has not given it up"
             await asyncio.sleep(0.2)
         known = time.monotonic()
         await until(lambda: ended, SECONDS)
         assert time.monotonic() - known < SECONDS
         assert ended == [one.record]
-        told = await launch.poll(one.record)
+        told = await away.poll(one.record)
         assert told == Stopped(None, f"{lost.name} is lost (heartbeat failure), and the server with it")
         assert f"--- {told.why}\n" in house.log("ada")
-        await launch.stop(one.record, grace=0)  # as the launcher does
-        again = await house.start(launch, "ada")
+        await away.stop(one.record, grace=0)  # as the launcher does
+        again = await house.start(away, "ada")
         assert again.machine.name == two.machine.name
         assert await again.status() == 200
-        assert await launch.poll(two.record) == Running()
+        assert await away.poll(two.record) == Running()
     finally:
         lost.start()
         house.fleet.await_all()
     # What was on it does not come back beside the new one.
     await until(lambda: len(house.containers()) == 2, 60)
-    assert await launch.poll(again.record) == Running()
+    assert await away.poll(again.record) == Running()
 
 
-async def test_a_machine_that_is_away_for_a_moment_keeps_its_servers(house: House, launch: SwarmLaunch) -> None:
-    guest = await _on_a_worker(house, launch)
+async def test_a_machine_that_is_away_for_a_moment_keeps_its_servers(house: House, away: SwarmLaunch) -> None:
+    guest = await house.start(away, "ada")
     ended: list[Record] = []
-    launch.watch(guest.record, ended.append)
+    away.watch(guest.record, ended.append)
     kernel_says = await guest.run("print('before')")
     house.fleet.engine.docker("pause", guest.machine.container)
     try:
         end = time.monotonic() + 6
         while time.monotonic() < end:
-            assert await launch.poll(guest.record) == Running()
+            assert await away.poll(guest.record) == Running()
             await asyncio.sleep(0.2)
     finally:
         house.fleet.engine.docker("unpause", guest.machine.container)
@@ -225,29 +221,29 @@ async def test_a_machine_that_is_away_for_a_moment_keeps_its_servers(house: Hous
     assert ended == []
 
 
-async def test_a_machine_that_is_away_for_long_comes_back_without_them(house: House, launch: SwarmLaunch) -> None:
-    guest = await _on_a_worker(house, launch)
+async def test_a_machine_that_is_away_for_long_comes_back_without_them(house: House, away: SwarmLaunch) -> None:
+    guest = await house.start(away, "ada")
     ended: list[Record] = []
-    launch.watch(guest.record, ended.append)
+    away.watch(guest.record, ended.append)
     machine, container = guest.machine, guest.container
     house.fleet.engine.docker("pause", machine.container)
     try:
         await until(lambda: ended, 60)
-        assert isinstance(await launch.poll(guest.record), Stopped)
+        assert isinstance(await away.poll(guest.record), Stopped)
     finally:
         house.fleet.engine.docker("unpause", machine.container)
     house.fleet.await_all()
     soon(lambda: container[:12] not in machine.docker("ps", "--quiet"), 60)
-    assert isinstance(await launch.poll(guest.record), Stopped)
+    assert isinstance(await away.poll(guest.record), Stopped)
 
 
-async def test_stopping_waits_for_a_machine_that_does_not_answer(house: House, launch: SwarmLaunch) -> None:
-    guest = await _on_a_worker(house, launch)
+async def test_stopping_waits_for_a_machine_that_does_not_answer(house: House, away: SwarmLaunch) -> None:
+    guest = await house.start(away, "ada")
     machine = guest.machine
     house.fleet.engine.docker("pause", machine.container)
     try:
-        stopping = asyncio.create_task(launch.stop(guest.record, grace=10))
-        starting = asyncio.create_task(house.start(launch, "ada"))
+        stopping = asyncio.create_task(away.stop(guest.record, grace=10))
+        starting = asyncio.create_task(house.start(away, "ada"))
         while house.fleet.node(machine) == "ready":
             assert not stopping.done()
             assert not starting.done()
@@ -261,41 +257,34 @@ async def test_stopping_waits_for_a_machine_that_does_not_answer(house: House, l
     await until(lambda: len(house.containers()) == 1, 60)
 
 
-async def _on_a_worker(house: House, launch: SwarmLaunch) -> Guest:
-    workers = f"node.hostname!={house.fleet.hub.name}"
-    launch._settings = replace(launch._settings, placement=(*house.settings.placement, workers))
-    return await house.start(launch, "ada")
-
-
-async def test_a_manager_that_hangs_is_unknown_and_loses_nothing(house: House, launch: SwarmLaunch) -> None:
-    guest = await _on_a_worker(house, launch)
+async def test_a_manager_that_hangs_is_unknown_and_loses_nothing(house: House, away: SwarmLaunch) -> None:
+    guest = await house.start(away, "ada")
     ended: list[Record] = []
-    launch.watch(guest.record, ended.append)
+    away.watch(guest.record, ended.append)
     hub = house.fleet.hub
     hub.run("pkill -STOP -x dockerd")
     try:
-        assert isinstance(await launch.poll(guest.record), Unknown)
-        starting = asyncio.create_task(house.start(launch, "ben"))
+        assert isinstance(await away.poll(guest.record), Unknown)
+        starting = asyncio.create_task(house.start(away, "ben"))
         await until(lambda: house.said[-1] == "Making the service")
     finally:
         hub.run("pkill -CONT -x dockerd")
     other = await starting
-    assert await launch.poll(guest.record) == await launch.poll(other.record) == Running()
+    assert await away.poll(guest.record) == await away.poll(other.record) == Running()
     assert len(house.services()) == 2
     assert ended == []
 
 
-async def test_a_manager_that_is_restarted_loses_no_server_of_another_machine(house: House) -> None:
-    launch = await house.open()
-    guest = await _on_a_worker(house, launch)
+async def test_a_manager_that_is_restarted_loses_no_server_of_another_machine(house: House, away: SwarmLaunch) -> None:
+    guest = await house.start(away, "ada")
     ended: list[Record] = []
-    launch.watch(guest.record, ended.append)
+    away.watch(guest.record, ended.append)
     hub = house.fleet.hub
     hub.kill("dockerd")
     soon(lambda: hub.docker("info", "--format", "{{.Swarm.LocalNodeState}}", check=False) == "active", 60)
     states = set()
     while house.fleet.node(guest.machine) != "ready":
-        states.add(type(await launch.poll(guest.record)))
+        states.add(type(await away.poll(guest.record)))
         await asyncio.sleep(0.2)
     assert states <= {Running, Unknown}
     assert ended == []
