@@ -12,8 +12,8 @@ import dockerd
 import pytest
 import pytest_asyncio
 from machines import Lab
+from swarms import Fleet, House
 
-from fleet import Fleet, House
 from hubfleet.engines.swarm.launch import SwarmLaunch
 
 

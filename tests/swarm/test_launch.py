@@ -8,9 +8,9 @@ import stat
 from collections import Counter
 
 from containers import until
+from swarms import House
 
 import needs
-from fleet import House
 from hubfleet.config import Mount
 from hubfleet.engines.swarm.launch import SwarmLaunch
 from hubfleet.engines.uids import FIRST

@@ -8,9 +8,9 @@ import time
 
 import pytest
 from containers import until
+from swarms import LAUNCHER, Fleet, House
 
 import needs
-from fleet import LAUNCHER, Fleet, House
 from hubfleet.config import Mount
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.launch import SwarmLaunch
