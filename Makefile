@@ -15,9 +15,10 @@ LAB ?= 1
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 NEWS := sed -u '/^\(Ignoring\|Looking\|Requirement already\|  Preparing\) /d'  # pip's progress without what nobody asked
 PYTEST := $(BIN)/python -m pytest
-WORKERS ?= 2
+# Of these three at most, and one processor is left to what they start.
+WORKERS ?= $(shell processors=$$(nproc); [ $$processors -ge 4 ] && echo 3 || echo 2)
 # A file stays together, for its tests share a hub (tests/conftest.py says so). WORKERS=0: one after the other.
-PARALLEL := -n $(WORKERS) --dist loadfile
+PARALLEL = -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -56,7 +57,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.cli
 # All three run, though one of them fails. pytest's 5 says that what was asked for is not among these.
 test: $(VENV)/.dev  ## every test this machine can run; what it cannot is listed by name and reason
 	@ended=0; \
-	for groups in "$(TOGETHER:%=tests/%)" "$(MACHINES:%=tests/%)" "$(ALONE:%=tests/%)"; do \
+	for groups in "$(TOGETHER:%=tests/%)" "-n 2 $(MACHINES:%=tests/%)" "$(ALONE:%=tests/%)"; do \
 		$(PYTEST) $(PARALLEL) $$groups && code=0 || code=$$?; \
 		[ $$code -eq 0 ] || [ $$code -eq 5 ] || ended=$$code; \
 	done; \
