@@ -24,8 +24,8 @@ from hubfleet.engines.swarm.places import (
     HUB_PORT,
     PROBE_PORT,
     SERVER_PORT,
+    WAY_OUT,
     fleet_network,
-    out_network,
 )
 from hubfleet.resources import (
     Directory,
@@ -105,21 +105,17 @@ def _nodes(config: Config, site: Site) -> Iterator[SwarmNode]:
 
 def _machine(config: Config, site: Site) -> Iterator[Resource]:
     """What users' servers need on each machine that has some."""
-    hub, out = config.hub, out_network(config.hub)
     others = tuple(sorted(set(site.addresses.values())))
-    yield Network(f"{out}-here", bridge=parts.bridge(out), isolated=True, config_only=True)
-    yield Firewall(f"{hub}_out", interface=parts.bridge(out), allow=config.network.allow, deny=others)
+    yield Firewall(f"{config.hub}_out", interface=WAY_OUT, allow=config.network.allow, deny=others)
 
 
 def _shared(config: Config) -> Iterator[Network]:
-    """Networks of the whole swarm, which its manager makes."""
-    fleet, out = addresses(config.hub, config.network.fleet), out_network(config.hub)
-    yield Network(out, config_from=f"{out}-here")
+    """The network of the whole swarm, which its manager makes."""
+    fleet = addresses(config.hub, config.network.fleet)
     yield Network(
         fleet_network(config.hub),
         driver="overlay",
         attachable=True,
-        internal=True,
         encrypted=config.network.fleet.encrypted,
         subnet=fleet.subnet,
         ip_range=fleet.servers,
@@ -132,7 +128,6 @@ def _form(config: Config, site: Site) -> desired.Form:
     engine: dict[str, Any] = {
         "image": registry.reference(config, site, users),
         "network": fleet_network(config.hub),
-        "way_out": out_network(config.hub),
         "door": {"address": fleet.launcher, "port": DOOR_PORT},
         "probe": {"address": fleet.launcher, "port": PROBE_PORT},
         "server_port": SERVER_PORT,
