@@ -18,7 +18,7 @@ from hubfleet.machines import SSHMachine
 from hubfleet.plan import Desired, Event, Manifest, Plan, apply_plan, make_plan
 from hubfleet.resources import DockerEngine, Network, Resource, SwarmManager, SwarmMember, SwarmNode
 
-HUB, FLEET, OUT, OUT_HERE = "lab", "hubfleet-lab-fleet", "hubfleet-lab-out", "hubfleet-lab-out-here"
+HUB, FLEET = "lab", "hubfleet-lab-fleet"
 SUBNET, SERVERS = "10.88.0.0/20", "10.88.8.0/21"
 WORKERS = ("work1", "work2")
 Wanted = dict[str, tuple[Resource, ...]]
@@ -26,7 +26,6 @@ Wanted = dict[str, tuple[Resource, ...]]
 OVERLAY = Network(
     FLEET, driver="overlay", attachable=True, internal=True, subnet=SUBNET, ip_range=SERVERS, gateway="10.88.0.1"
 )
-HERE = Network(OUT_HERE, "hf-out", isolated=True, config_only=True)
 _DOCKERFILE = f"""FROM {dockerd.BASE}
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends nftables && rm -rf /var/lib/apt/lists/*
 COPY hubfleet /opt/hubfleet/hubfleet
@@ -72,20 +71,19 @@ class Fleet:
         """A swarm of hub1 and these, with the networks of a hub."""
         address = {name: machine.address for name, machine in self.machines.items()}
         nodes = [SwarmNode(name, hub, address[name], {"worker": "yes"}) for name in workers]
-        networks = (HERE, OVERLAY, Network(OUT, config_from=OUT_HERE))
         manager = SwarmManager(hub, address["hub1"])
         wanted: Wanted = {
             "hub1": (
                 DockerEngine(live_restore=False),
                 manager,
-                *networks,
+                OVERLAY,
                 SwarmNode("hub1", hub, address["hub1"]),
                 *nodes,
             )
         }
         for name in workers:
             member = SwarmMember(hub, "hub1", address["hub1"], address[name], name)
-            wanted[name] = (DockerEngine(live_restore=False), member, HERE)
+            wanted[name] = (DockerEngine(live_restore=False), member)
         return wanted
 
     def plan(self, wanted: Wanted, previous: Wanted | None = None, names: Sequence[str] = ()) -> Plan:

@@ -8,7 +8,7 @@ import json
 import dockerd
 import pytest
 from deployed import DistantCommandLines
-from fleets import FLEET, HUB, OUT, SERVERS, SUBNET, WORKERS, Fleet, labels, merged, state
+from fleets import FLEET, HUB, SERVERS, SUBNET, WORKERS, Fleet, labels, merged, state
 
 import needs
 from hubfleet.errors import ApplyError, CheckError
@@ -60,7 +60,6 @@ def test_one_command_makes_a_swarm_and_nobody_sees_the_token(apart: Fleet) -> No
     assert labels(plan)["work1"] == [
         "update Docker engine",
         f"create swarm member {HUB}",
-        f"create network {OUT}-here",
     ]
     impact = next(change.impact for name, change in plan.changes if name == "work1")
     assert impact.startswith("from now on, all containers of this machine end")
@@ -92,9 +91,7 @@ def test_a_token_that_is_not_taken_is_not_told(swarm: Fleet) -> None:
 
 def test_the_engine_gives_tasks_addresses_of_the_range_and_containers_those_they_ask_for(swarm: Fleet) -> None:
     hub1 = swarm["hub1"]
-    hub1.docker(
-        *SERVICE, "--name", "ranged", "--replicas", "6", "--network", FLEET, "--network", OUT, dockerd.BASE, *SLEEP
-    )
+    hub1.docker(*SERVICE, "--name", "ranged", "--replicas", "6", "--network", FLEET, dockerd.BASE, *SLEEP)
     try:
         form = '{{range .NetworksAttachments}}{{.Network.Spec.Name}} {{join .Addresses ","}}\n{{end}}'
 

@@ -12,8 +12,7 @@ from hubfleet.errors import ApplyError
 from hubfleet.resources.base import Change, Observed
 from hubfleet.resources.network import BRIDGE, Network
 
-_IN_USE = "is in use"
-_LEFT_S, _AGAIN_S = 30.0, 0.5
+LIMIT_S, _AGAIN_S = 30.0, 0.2
 _BRIDGE = "com.docker.network.bridge.name"
 _REACH = "com.docker.network.bridge.enable_icc"
 _ENCRYPTED = "encrypted"
@@ -42,8 +41,6 @@ def _look(engine: Engine, network: Network) -> Observed | None:
         "gateway": str(given.get("Gateway", "")),
         "attachable": bool(found["Attachable"]),
         "encrypted": _ENCRYPTED in options,
-        "config_only": bool(found["ConfigOnly"]),
-        "config_from": str((found.get("ConfigFrom") or {}).get("Network", "")),
         "containers": sorted([*there, *_services(engine, found)]),
     }
 
@@ -66,41 +63,31 @@ def apply(network: Network, change: Change, progress: Progress) -> None:
     found = _found(engine, network.name)
     if found is not None:
         with suppress(Absent):
-            _remove(engine, found)
+            engine.call("DELETE", f"/networks/{found['Id']}")
     if change.action == "remove":
         return
     engine.call("POST", "/networks/create", _body(network))
+    if network.driver != BRIDGE:
+        _await_allotted(engine, network.name)
 
 
-def _remove(engine: Engine, found: dict[str, Any]) -> None:
-    """What a machine had of a swarm's networks stays for a moment after it has left, with nothing on them."""
-    deadline = time.monotonic() + _LEFT_S
-    while True:
-        try:
-            engine.call("DELETE", f"/networks/{found['Id']}")
-            return
-        except ApplyError as error:
-            if _IN_USE not in error.what or time.monotonic() > deadline:
-                raise
-        for one in engine.get("/networks"):
-            if (one.get("ConfigFrom") or {}).get("Network") == found["Name"]:
-                with suppress(ApplyError):  # the engine is at it itself
-                    engine.call("DELETE", f"/networks/{one['Id']}")
+def _await_allotted(engine: Engine, name: str) -> None:
+    """Until the swarm has taken up a network of its own: before that it says nothing of its driver and addresses."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := _found(engine, name)) or not found["Driver"]:
+        if time.monotonic() > deadline:
+            raise ApplyError(f"the swarm has not taken up the network {name} in {LIMIT_S:.0f} s")
         time.sleep(_AGAIN_S)
 
 
 def _body(network: Network) -> dict[str, Any]:
     body: dict[str, Any] = {"Name": network.name, "CheckDuplicate": True, "Driver": network.driver}
-    if network.config_from:
-        return {**body, "Scope": "swarm", "ConfigFrom": {"Network": network.config_from}}
     options: dict[str, str] = {}
     if network.driver == BRIDGE:
         options = {_BRIDGE: network.bridge, _REACH: "false" if network.isolated else "true"}
     elif network.encrypted:
         options = {_ENCRYPTED: ""}
     body.update(Internal=network.internal, Attachable=network.attachable, Options=options)
-    if network.config_only:
-        body.update(ConfigOnly=True, Driver="")
     given = {"Subnet": network.subnet, "IPRange": network.ip_range, "Gateway": network.gateway}
     if pool := {name: value for name, value in given.items() if value}:
         body["IPAM"] = {"Driver": "default", "Config": [pool]}

@@ -14,7 +14,7 @@ BRIDGE, OVERLAY = "bridge", "overlay"
 
 @dataclass(frozen=True)
 class Network(Resource):
-    """A bridge network, unless `driver`, `config_only` or `config_from` say otherwise.
+    """A bridge network, unless `driver` says otherwise.
 
     bridge:      name of its network interface; at most 15 characters, as the kernel demands. Only for a bridge.
     isolated:    its containers do not reach each other. Only for a bridge.
@@ -25,11 +25,8 @@ class Network(Resource):
     encrypted:   what it sends from machine to machine is. Only for an overlay.
     ip_range:    the part of the subnet of which the engine gives addresses; a container may ask for one outside it.
     gateway:     its address in the subnet; empty: the engine chooses.
-    config_only: it is only how a network of another name is on this machine.
-    config_from: the name of such a one: this one is known in the whole swarm, and is on each machine a bridge of its
-                 own, as that says there. It has no other settings.
     Observed keys: id, driver, bridge, isolated, internal, subnet, ip_range, gateway, attachable, encrypted,
-    config_only, config_from, containers (names of the running ones, and of services); or `dockerengine.STOPPED`.
+    containers (names of the running ones, and of services); or `dockerengine.STOPPED`.
     """
 
     kind: ClassVar[str] = "network"
@@ -46,8 +43,6 @@ class Network(Resource):
     encrypted: bool = False
     ip_range: str = ""
     gateway: str = ""
-    config_only: bool = False
-    config_from: str = ""
 
     def steady(self, observed: Observed | None) -> Observed | None:
         return super().steady(observed) if known(observed) else None
@@ -73,11 +68,9 @@ class Network(Resource):
 
     @property
     def _is_bridge(self) -> bool:
-        return self.driver == BRIDGE and not self.config_from
+        return self.driver == BRIDGE
 
     def _words(self) -> tuple[str, ...]:
-        if self.config_from:
-            return (f"in the whole swarm, on each machine as its {self.config_from} says",)
         words = [f"bridge {self.bridge}" if self._is_bridge else "between the machines of the swarm"]
         words += [f"addresses {self.subnet}"] if self.subnet and not self._is_bridge else []
         words += ["its containers do not reach each other"] if self.isolated else []
@@ -86,11 +79,7 @@ class Network(Resource):
 
     def _wanted(self) -> dict[str, object]:
         """What of the observed keys is wanted; what was left to the engine is not among it."""
-        if self.config_from:
-            return {"driver": BRIDGE, "config_from": self.config_from}
-        wanted: dict[str, object] = {"internal": self.internal, "config_only": self.config_only, "config_from": ""}
-        if not self.config_only:  # the engine says "null" of those
-            wanted["driver"] = self.driver
+        wanted: dict[str, object] = {"internal": self.internal, "driver": self.driver}
         if self._is_bridge:
             wanted.update(bridge=self.bridge, isolated=self.isolated)
         else:

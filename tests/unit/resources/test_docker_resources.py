@@ -125,7 +125,7 @@ def test_what_is_used_is_not_removed() -> None:
 def test_a_network_that_differs_is_made_anew_only_when_it_is_empty() -> None:
     observed = {"id": "1", "driver": "bridge", "bridge": "hf-users", "isolated": False, "internal": False}
     observed |= {"subnet": "172.30.0.0/24", "ip_range": "", "gateway": "172.30.0.1", "attachable": False}
-    observed |= {"encrypted": False, "config_only": False, "config_from": "", "containers": []}
+    observed |= {"encrypted": False, "containers": []}
     assert NETWORK.diff({**observed, "isolated": True}) is None
     change = NETWORK.diff(observed)
     assert change

@@ -131,18 +131,11 @@ def test_in_which_order_machines_do_it() -> None:
 def test_networks_of_a_swarm() -> None:
     observed = {"id": "1", "driver": "overlay", "bridge": "", "isolated": False, "internal": True, "attachable": True}
     observed |= {"subnet": FLEET.subnet, "ip_range": FLEET.ip_range, "gateway": FLEET.gateway, "encrypted": False}
-    observed |= {"config_only": False, "config_from": "", "containers": ["a"]}
+    observed |= {"containers": ["a"]}
     assert FLEET.diff(observed) is None
     with pytest.raises(CheckError, match=r"ip_range 10.88.8.0/21 -> 10.88.4.0/22\), and containers are on it: a"):
         replace(FLEET, ip_range="10.88.4.0/22").diff(observed)
     assert replace(FLEET, encrypted=True).diff({**observed, "containers": []})
-    here = Network("out-here", "hf-out", isolated=True, config_only=True)
-    is_ = {**observed, "driver": "null", "bridge": "hf-out", "isolated": True, "internal": False, "config_only": True}
-    assert here.diff(is_) is None
-    assert replace(here, bridge="hf-other").diff({**is_, "containers": []})
-    out = Network("out", config_from="out-here")
-    assert out.diff({**observed, "driver": "bridge", "config_from": "out-here", "subnet": ""}) is None
-    assert out.diff({**observed, "driver": "bridge", "containers": []})
 
 
 def test_a_container_without_further_networks_is_what_it_was_before_there_were_any() -> None:

@@ -89,18 +89,17 @@ class Settings:
     """The engine's part of ``launcher.json``.
 
     ``image``: of users' servers, with their Python environment at ``python``; every machine can pull it, or has it.
-    ``network``: the fleet's, in which servers listen at ``server_port``. ``way_out``: the network of each machine by
-    which servers reach the internet, "" if they do not. ``door``: where the launcher listens for them. ``probe``: where
-    a server must not get an answer once the rules that keep servers apart are in force; None where there are none.
-    ``placement``: what a machine must be to run servers, in the engine's words. ``hub_gid``, ``variables``,
-    ``host_root``, ``engine_socket``: as engine ``docker`` has them. ``room_wait``: see `ROOM_WAIT_S`, in seconds.
+    ``network``: the fleet's, in which servers listen at ``server_port``. ``door``: where the launcher listens for
+    them. ``probe``: where a server must not get an answer once the rules that keep servers apart are in force; None
+    where there are none. ``placement``: what a machine must be to run servers, in the engine's words. ``hub_gid``,
+    ``variables``, ``host_root``, ``engine_socket``: as engine ``docker`` has them. ``room_wait``: see
+    `ROOM_WAIT_S`, in seconds.
     """
 
     layout: Layout
     image: str
     python: str
     network: str
-    way_out: str
     door: Address
     probe: Address | None
     server_port: int
@@ -123,7 +122,6 @@ class Settings:
             image=data["image"],
             python=data["python"],
             network=data["network"],
-            way_out=data.get("way_out", ""),
             door=Address.from_json(data["door"]),
             probe=Address.from_json(data["probe"]) if data.get("probe") else None,
             server_port=data.get("server_port", 8888),
@@ -232,7 +230,6 @@ def service(
     """
     hub = settings.layout.hub
     labels = {HUB_LABEL: hub, SERVER_LABEL: server.id}
-    networks = [name for name in (settings.network, settings.way_out) if name]
     return {
         "Name": service_name(hub, server.id),
         "Labels": labels,
@@ -262,7 +259,7 @@ def service(
             # What has ended, has ended: another one would not be the one that its user had.
             "RestartPolicy": {"Condition": "none"},
             "Placement": {"Constraints": list(settings.placement)},
-            "Networks": [{"Target": name} for name in networks],
+            "Networks": [{"Target": settings.network}],
             "LogDriver": {"Name": "json-file", "Options": {"max-size": _LOG_SIZE, "max-file": "1"}},
         },
         "Mode": {"Replicated": {"Replicas": 1}},

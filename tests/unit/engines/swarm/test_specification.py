@@ -32,7 +32,6 @@ def told(**changed: Any) -> dict[str, Any]:
         "image": "hub1:5000/users@sha256:1",
         "python": "/opt/hubfleet/environment",
         "network": "hubfleet-physics101-fleet",
-        "way_out": "hubfleet-physics101-out",
         "door": {"address": "10.90.0.4", "port": 7446},
         "probe": {"address": "10.90.0.4", "port": 7447},
         "server_port": 8888,
@@ -71,12 +70,7 @@ def test_it_ends_once_and_is_told_from_others() -> None:
     assert body["Mode"] == {"Replicated": {"Replicas": 1}}
     assert body["EndpointSpec"] == {"Mode": "dnsrr"}
     assert task["Placement"] == {"Constraints": ["node.labels.hubfleet.physics101.worker==yes"]}
-    names = ["hubfleet-physics101-fleet", "hubfleet-physics101-out"]
-    assert [network["Target"] for network in task["Networks"]] == names
-
-
-def test_without_a_way_out_it_has_the_fleets_network_only() -> None:
-    assert len(made(told(way_out=""))["TaskTemplate"]["Networks"]) == 1
+    assert task["Networks"] == [{"Target": "hubfleet-physics101-fleet"}]
 
 
 def test_it_is_confined() -> None:
@@ -163,9 +157,9 @@ def test_variables_of_the_configuration_do_not_replace_the_hubs() -> None:
 
 def test_settings_are_read_with_what_is_left_out() -> None:
     given = told()
-    for name in ("probe", "server_port", "way_out", "placement", "host_root", "engine_socket"):
+    for name in ("probe", "server_port", "placement", "host_root", "engine_socket"):
         del given[name]
     settings = Settings.from_json(given)
-    assert (settings.probe, settings.server_port, settings.way_out, settings.placement) == (None, 8888, "", ())
+    assert (settings.probe, settings.server_port, settings.placement) == (None, 8888, ())
     assert settings.room_wait == specification.ROOM_WAIT_S
     assert settings.layout.state == Path("/var/lib/hubfleet/physics101")
