@@ -248,8 +248,8 @@ def test_the_hubs_machine_reboots_and_everything_returns(fleet: Fleet, people: d
     kernel.run("kept = 7")
     fleet.machine.reboot()
     fleet.await_answer(120)
-    again = Kernel(ada, kernel.id)
-    assert again.run("print(kept * 6)").strip() == "42", "it is on another machine and noticed nothing"
+    soon(lambda: ada.jupyter("GET", "/api/kernels").status_code == 200, 90)
+    assert Kernel(ada, kernel.id).run("print(kept * 6)").strip() == "42", "it is on another machine and noticed nothing"
     soon(lambda: fleet.status()["state"] == "running", 90)
     assert "nothing to change" in fleet.plan()
 

@@ -9,7 +9,7 @@ mkdir -p -m 755 /var/lib/hubfleet /var/lib/hubfleet/guest /var/lib/hubfleet/gues
 cd /root
 echo "hub: guest" > hubfleet.yaml
 /opt/hubfleet/.venv/bin/python -c "
-from hubfleet import agent
+from hubfleet.agent import converge as agent
 from hubfleet.cli.deployment import Options, open_deployment
 for _, change in open_deployment(Options(), detach=True).plan().changes:
     if change.resource.kind == \"environment\":

@@ -394,7 +394,7 @@ def test_an_admin_opens_nobodys_server_and_becomes_nobody(hub: RunningHub) -> No
         assert answer.status_code == 404, page
     model = admin.api("GET", f"/users/{person.name}").json()
     assert "auth_state" not in model or model["auth_state"] is None
-    assert model["servers"][""]["state"].keys() == {"launched", "server_name", "stop_after_idle"}
+    assert model["servers"][""]["state"].keys() == {"launched", "server_name", "stop_after_idle", "notes"}
     assert not hub.admin().api("GET", "/user").json()["admin"]
     assert person.log_in().status_code == 302
     person.stop()
