@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import secrets as random
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,25 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import hubfleet
-from hubfleet import link
 from hubfleet.checks import Finding, run_checks
 from hubfleet.cli.contained import ContainedParts
 from hubfleet.cli.fleetparts import FleetParts
+from hubfleet.cli.gather import gathered
 from hubfleet.cli.moving import find_former, reached, still_serving, way
 from hubfleet.cli.parts import Parts
 from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
 from hubfleet.config.document import read_document
 from hubfleet.engines import engine
-from hubfleet.engines.base import TOKENS, Engine, Site, Supervision
+from hubfleet.engines.base import Engine, Site, Supervision
 from hubfleet.errors import CheckError, UnreachableError
 from hubfleet.layout import Layout
-from hubfleet.link import Link
 from hubfleet.machinechecks import run_machine_checks
 from hubfleet.machines import LocalMachine, Machine
 from hubfleet.plan import Desired, Generations, Manifest, Plan, make_plan
 from hubfleet.resources import File
-from hubfleet.resources.environment import tree_digest
 from hubfleet.sshcommand import CONFIGURATIONS, remember
 from hubfleet.supervisor.spec import SupervisorStatus
 
@@ -146,9 +139,9 @@ class Deployment:
         if not (port := self.engine.link_port(self.config)):
             return []
         try:
-            self.door_machine.connect(self._hub_address(), port)
+            self.door_machine.connect(self.hub_address, port)
         except OSError as error:
-            there = f"{self.machine.name} at {self._hub_address()}, TCP port {port} ({error.strerror or error})"
+            there = f"{self.machine.name} at {self.hub_address}, TCP port {port} ({error.strerror or error})"
             return [f"{self.door_machine.name} does not reach {there}, so nobody can come in; let it through there"]
         return []
 
@@ -189,42 +182,13 @@ class Deployment:
 
     @cached_property
     def site(self) -> Site:
-        """The facts of this machine."""
-        package = Path(hubfleet.__file__).parent
-        requirements, command = self.config.servers.requirements, self.config.storage.owner.command
-        python = getattr(sys, "_base_executable", sys.executable)
-        spans = self.engine.spans(self.config)
-        return Site(
-            layout=self.layout,
-            account=pwd.getpwuid(os.geteuid()).pw_name,
-            python=os.path.realpath(python),
-            python_version=f"{sys.version_info[0]}.{sys.version_info[1]}",
-            interpreter=Path(sys.base_prefix).resolve(),
-            package=package,
-            package_digest=tree_digest(((str(package), "hubfleet"),)),
-            singleuser_digest=tree_digest(((str(package / "singleuser"), "hubfleet_singleuser"),)),
-            supervision=self.supervision,
-            limits_problem=self.engine.limits_problem(self.config.hub),
-            tokens=self._tokens(),
-            passwords=self.passwords,
-            requirements=requirements.read_text() if requirements else "",
-            owner_command=command.read_text(errors="replace") if command else "",
-            service_secrets=self.service_secrets,
-            link=self._link("link.json") if self.config.edge_apart else None,
-            hub_address=self._hub_address() if self.config.edge_apart or spans else "",
-            registry=self._link("registry.json", self._hub_address()) if spans else None,
-            addresses=self._addresses() if spans else {},
-            drained=self.drained() if spans else frozenset(),
-        )
+        """The facts and secrets that a desired state is made from, gathered when they are first needed."""
+        return gathered(self)
 
-    def _link(self, file: str, name: str = link.NAME) -> Link:
-        """Both ends of a line between machines: those of the last deployment, unless their time is nearly up."""
-        return link.kept(self.machine.store.read(str(self.layout.secrets_dir / file)), name=name)
-
-    def _addresses(self) -> dict[str, str]:
-        """Where machines reach each other, by name."""
-        given = self.config.machines
-        return {name: given[name].private_ip or one.address for name, one in self.machines.items() if name in given}
+    @property
+    def hub_address(self) -> str:
+        """Where other machines reach the hub's."""
+        return self.config.machines[self.machine.name].private_ip or self.machine.address
 
     def drained(self) -> frozenset[str]:
         """Names of the machines on which no servers are started, until they are added again."""
@@ -234,16 +198,6 @@ class Deployment:
     def drained_note(self) -> Path:
         """Where these are noted, on the hub's machine."""
         return self.layout.state / "drained.json"
-
-    def _hub_address(self) -> str:
-        return self.config.machines[self.machine.name].private_ip or self.machine.address
-
-    def _tokens(self) -> dict[str, str]:
-        """hubfleet's own tokens: those of the last deployment, new ones before the first."""
-        known: dict[str, str] = json.loads(
-            self.machine.store.read(str(self.layout.secrets_dir / "tokens.json")) or "{}"
-        )
-        return {name: known.get(name) or random.token_hex(32) for name in TOKENS}
 
     def desired(self) -> Desired:
         """What should be there. Raises CheckError for what this engine cannot do here."""
