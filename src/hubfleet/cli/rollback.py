@@ -13,6 +13,7 @@ import typer
 
 from hubfleet.cli.console import as_typed, confirm, counted, draw, say, show, table
 from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli.moving import reached
 from hubfleet.cli.talk import hear
 from hubfleet.cli.up import carry_out, tidy_up
 from hubfleet.config import Config, changed_settings
@@ -132,7 +133,13 @@ class _Back:
             raise CheckError(
                 "going back is for engine docker, and to generations of the same engine", state="Nothing was changed"
             )
-        back = replace(deployment, config=_config(dump, number))
+        config = _config(dump, number)
+        others = {
+            name: deployment.others.get(name) or reached(name, settings)
+            for name, settings in config.machines.items()
+            if name != config.hub_machine
+        }
+        back = replace(deployment, config=config, others=others)
         wants = _desired_now(deployment)
         images = {item.tag: item for items in wants.values() for item in items if isinstance(item, Image)}
         links = back.engine.link_files(back.config, back.site)
