@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from hubfleet.resources import (
     DockerEngine,
     File,
     Firewall,
+    Image,
     Network,
     Resource,
     SharedDirectory,
@@ -46,10 +48,23 @@ WORKER = "worker"
 """The label of machines that have users' servers."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """The images that machines with users' servers have of the hub's machine. To make one takes its time."""
+
+    users: Image
+    guard: Image
+
+
+def shared(config: Config, site: Site) -> Shared:
+    """Both of them."""
+    return Shared(user_image(config, site), guard_image(config, site))
+
+
 def hub_state(config: Config, site: Site) -> tuple[Resource, ...]:
     """All resources of the hub's machine, in the order in which they are made."""
-    who = accounts_of(config.hub, True)
-    images = (hub_image(config, site), edge_image(config), user_image(config, site))
+    who, common = accounts_of(config.hub, True), shared(config, site)
+    images = (hub_image(config, site), edge_image(config), common.users)
     hub_machine = str(config.hub_machine)
     return (
         DockerEngine(live_restore=False),
@@ -61,19 +76,20 @@ def hub_state(config: Config, site: Site) -> tuple[Resource, ...]:
         *_marker(config, site),
         *registry.trust(config, site),
         *registry.registry(config, site, who),
-        guard_image(config, site),
-        *registry.given(config, site, images[2], guard_image(config, site)),
+        common.guard,
+        *registry.given(config, site, common.users, common.guard),
         *_nodes(config, site),
         *_machine(config, site),
-        *_shared(config),
-        *((guard(config, site),) if hub_machine in config.worker_machines else ()),
-        *desired.serving(config, site, _form(config, site), desired.here(parts.users_network(config.hub)), images),
+        _network(config),
+        *((guard(config, site, common.guard),) if hub_machine in config.worker_machines else ()),
+        *desired.serving(
+            config, site, _form(config, site, common.users), desired.here(parts.users_network(config.hub)), images
+        ),
     )
 
 
-def machine_state(config: Config, site: Site, name: str) -> tuple[Resource, ...]:
+def machine_state(config: Config, site: Site, name: str, common: Shared) -> tuple[Resource, ...]:
     """The same for another machine: with users' servers, with the edge, or both."""
-    edge = front.alone(config, site, accounts_of(config.hub, True), edge_image(config), live_restore=False)
     wanted: list[Resource] = [DockerEngine(live_restore=False)]
     if name in config.worker_machines:
         layout, root = site.layout, "root"
@@ -85,11 +101,12 @@ def machine_state(config: Config, site: Site, name: str) -> tuple[Resource, ...]
             *registry.trust(config, site),
             SwarmMember(config.hub, manager, site.addresses[manager], site.addresses[name], name),
             *(SharedDirectory(str(Path(one.path).parent), MARKER, one.content) for one in _marker(config, site)),
-            *registry.taken(config, site, user_image(config, site), guard_image(config, site)),
+            *registry.taken(config, site, common.users, common.guard),
             *_machine(config, site),
-            guard(config, site),
+            guard(config, site, common.guard),
         ]
     if name == config.edge_machine:
+        edge = front.alone(config, site, accounts_of(config.hub, True), edge_image(config), live_restore=False)
         known = {resource.id for resource in wanted}
         wanted += [resource for resource in edge if resource.id not in known]
     return tuple(wanted)
@@ -109,10 +126,10 @@ def _machine(config: Config, site: Site) -> Iterator[Resource]:
     yield Firewall(f"{config.hub}_out", interface=WAY_OUT, allow=config.network.allow, deny=others)
 
 
-def _shared(config: Config) -> Iterator[Network]:
-    """The network of the whole swarm, which its manager makes."""
+def _network(config: Config) -> Network:
+    """That of the whole swarm, which its manager makes."""
     fleet = addresses(config.hub, config.network.fleet)
-    yield Network(
+    return Network(
         fleet_network(config.hub),
         driver="overlay",
         attachable=True,
@@ -123,8 +140,8 @@ def _shared(config: Config) -> Iterator[Network]:
     )
 
 
-def _form(config: Config, site: Site) -> desired.Form:
-    fleet, users = addresses(config.hub, config.network.fleet), user_image(config, site)
+def _form(config: Config, site: Site, users: Image) -> desired.Form:
+    fleet = addresses(config.hub, config.network.fleet)
     engine: dict[str, Any] = {
         "image": registry.reference(config, site, users),
         "network": fleet_network(config.hub),

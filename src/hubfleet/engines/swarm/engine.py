@@ -9,7 +9,7 @@ from hubfleet.config import Config
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker.engine import DockerEngine
 from hubfleet.engines.swarm import guarding, registry
-from hubfleet.engines.swarm.desired import hub_state, machine_state
+from hubfleet.engines.swarm.desired import hub_state, machine_state, shared
 from hubfleet.launcher.base import Launch
 from hubfleet.resources import Resource
 
@@ -52,7 +52,10 @@ class SwarmEngine(DockerEngine):
 
     def desired_elsewhere(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
         others = [name for name in config.machines if name != config.hub_machine]
-        return {name: machine_state(config, site, name) for name in others}
+        if not others:
+            return {}
+        common = shared(config, site)
+        return {name: machine_state(config, site, name, common) for name in others}
 
     def launch(self, settings: Mapping[str, Any]) -> Launch:
         # Only here, in the launcher's container: what it asks Docker with is not installed where commands are typed.

@@ -7,11 +7,11 @@ from hubfleet.config.fleet import addresses
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import parts
 from hubfleet.engines.docker.common import PATH
-from hubfleet.engines.docker.images import PACKAGES, guard_image
+from hubfleet.engines.docker.images import PACKAGES
 from hubfleet.engines.swarm import registry
 from hubfleet.engines.swarm.places import DOOR_PORT, HUB_PORT, fleet_network
 from hubfleet.guard import CAPABILITIES, NAMESPACES, command, health
-from hubfleet.resources import Container
+from hubfleet.resources import Container, Image
 
 _PYTHON = "/usr/bin/python3"
 
@@ -26,14 +26,14 @@ def part(config: Config, machine: str) -> str:
     return "guard" if machine == config.hub_machine else f"guard of {machine}"
 
 
-def guard(config: Config, site: Site) -> Container:
-    """The guard of one machine."""
+def guard(config: Config, site: Site, image: Image) -> Container:
+    """The guard of one machine. ``image``: its own, see `images.guard_image`."""
     fleet = addresses(config.hub, config.network.fleet)
     doors = ((fleet.hub, HUB_PORT), (fleet.launcher, DOOR_PORT))
     return Container(
         name=container(config.hub),
         # By the registry's name on the hub's machine too: it has the image under both.
-        image=registry.reference(config, site, guard_image(config, site)),
+        image=registry.reference(config, site, image),
         argv=command(_PYTHON, fleet.subnet, doors),
         environment={"PATH": PATH, "PYTHONPATH": PACKAGES},
         mounts=((NAMESPACES, NAMESPACES, "ro"),),
