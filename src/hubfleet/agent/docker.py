@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import quote, urlencode
@@ -70,6 +71,19 @@ class Engine:
         Raises ApplyError with the engine's own words if it refuses, and CheckError if it does not answer.
         """
         return self._request(method, self._path(target, query), body, timeout)
+
+    def image(self, name: str) -> Observed | None:
+        """Id of an image, and how many containers, running or not, are made from it; None where it is not."""
+        found = self.find(f"/images/{name}/json")
+        if found is None:
+            return None
+        containers = self.get("/containers/json", all=True)
+        return {"id": found["Id"], "users": sum(1 for one in containers if one["ImageID"] == found["Id"])}
+
+    def forget_image(self, name: str) -> None:
+        """Remove an image's name, and the image where that was its last; what is gone is as wanted."""
+        with suppress(Absent):
+            self.call("DELETE", f"/images/{name}")
 
     def running(self) -> bool:
         """Whether an engine answers. Raises CheckError if one listens and says nothing, or may not be asked."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 from hubfleet.agent.base import Progress
-from hubfleet.agent.docker import Absent, Engine, observed_of
+from hubfleet.agent.docker import Engine, observed_of
 from hubfleet.agent.registry import CERTIFICATES, PUBLIC, Reference
 from hubfleet.agent.tools import CREDENTIALS, HEARTBEAT_SECONDS, SHOWN_LINES
 from hubfleet.errors import ApplyError
@@ -24,15 +24,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 
 
 def observe(image: Image) -> Observed | None:
-    return observed_of(_look, image)
-
-
-def _look(engine: Engine, image: Image) -> Observed | None:
-    found = engine.find(f"/images/{image.tag}/json")
-    if found is None:
-        return None
-    containers = engine.get("/containers/json", all=True)
-    return {"id": found["Id"], "users": sum(1 for one in containers if one["ImageID"] == found["Id"])}
+    return observed_of(lambda engine, wanted: engine.image(wanted.tag), image)
 
 
 def apply(image: Image, change: Change, progress: Progress) -> None:
@@ -42,8 +34,7 @@ def apply(image: Image, change: Change, progress: Progress) -> None:
     """
     engine = Engine()
     if change.action == "remove":
-        with suppress(Absent):
-            engine.call("DELETE", f"/images/{image.tag}")
+        engine.forget_image(image.tag)
         return
     query = {
         "t": image.tag,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hubfleet.resources.base import Action, Change, Observed, Resource
-from hubfleet.resources.dockerengine import STOPPED, known
+from hubfleet.resources.dockerengine import known
 from hubfleet.resources.swarmmanager import JOINING
 
 
@@ -35,5 +35,4 @@ class ImageTaken(Resource):
 
     def removal(self, observed: Observed | None) -> Change | None:
         """None while there are containers of it."""
-        used = observed is not None and observed != STOPPED and observed["users"]
-        return None if used else super().removal(observed)
+        return None if observed and observed.get("users") else super().removal(observed)
