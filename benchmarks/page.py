@@ -20,9 +20,10 @@ from typing import Any
 import aiohttp
 
 from hubfleet.loadtest.assets import PAGE_REQUESTS, chunks, page_assets
-from hubfleet.loadtest.hubapi import HubAPI, shown
+from hubfleet.loadtest.hubapi import HubAPI
 from hubfleet.loadtest.people import clean_up
 from hubfleet.loadtest.person import CONNECTIONS
+from hubfleet.names import in_address
 from measure import STEP_LIMIT_S, medians, ratio, row, script, wait_until_idle
 from peers import Hubs, Peer
 
@@ -131,7 +132,7 @@ async def _visits(peer: Peer) -> dict[str, dict[str, float]]:
             person = HubAPI(session_of := aiohttp.ClientSession(), target.url, login.token)
             async with session_of:
                 await person.start(login.name, {}, STEP_LIMIT_S)
-            server = f"{target.url}/user/{shown(login.name)}/"
+            server = f"{target.url}/user/{in_address(login.name)}/"
             await Browser(session, person.headers).open_lab(server)
             browser = Browser(session, person.headers)
             return {"cold": await browser.open_lab(server), "warm": await browser.open_lab(server)}

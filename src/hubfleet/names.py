@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from urllib.parse import quote
 
 MAX_LENGTH = 30
 MAX_LOGIN = 128
@@ -57,6 +58,11 @@ def system_name(login: str) -> str:
     if not slug or not slug[0].isalpha():
         slug = ("u" + slug)[: MAX_LENGTH - _HASH_CHARS - 2]
     return f"{slug}--{digest}"
+
+
+def in_address(name: str) -> str:
+    """A user's or server's name inside an address, written as JupyterHub writes it."""
+    return quote(name, safe="@~")
 
 
 def server_id(login: str, server: str = "") -> str:

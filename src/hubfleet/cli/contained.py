@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -82,16 +81,18 @@ class ContainedParts:
 
     def servers(self) -> list[dict[str, Any]]:
         running = self.running_servers()
-        folder = self._layout.launcher_dir / "servers"
-        records = [json.loads(self._machine.store.read(str(folder / name)) or "{}") for name in self._records(folder)]
-        return [record for record in records if record.get("id") in running]
+        return [record for record in self.records() if record["id"] in running]
 
     def running_servers(self) -> set[str]:
         """Ids of users' servers that run."""
         return {labels["hubfleet.server"] for labels in self._users_containers().values()}
 
-    def _records(self, folder: Path) -> list[str]:
-        return [name for name in self._machine.store.names(str(folder)) if name.endswith(".json")]
+    def records(self) -> list[dict[str, Any]]:
+        """What the launcher has noted of servers, whether or not they run."""
+        folder, store = self._layout.launcher_dir / "servers", self._machine.store
+        names = [name for name in store.names(str(folder)) if name.endswith(".json")]
+        found = [json.loads(store.read(str(folder / name)) or "{}") for name in names]
+        return [record for record in found if "id" in record]
 
     def _users_containers(self, *, stopped: bool = False) -> dict[str, dict[str, str]]:
         """Id of each container of a user's server, with its labels."""

@@ -58,7 +58,8 @@ class FleetParts(ContainedParts):
     def servers_by_machine(self) -> dict[str, list[Mapping[str, str]]]:
         """User and name of each server that runs or is being started, by the name of its machine in the file."""
         names = {node["ID"]: name for name, node in self._nodes().items()}
-        services, known = self._services(), self._known()
+        services = self._services()
+        known = {one["id"]: {"user": one["user"], "server": one["server"]} for one in self.records()}
         wanted = json.dumps({"label": [f"{HUB_LABEL}={self._layout.hub}"], "desired-state": ["running"]})
         found: dict[str, list[Mapping[str, str]]] = {}
         for task in self._swarm("/tasks", filters=wanted):
@@ -73,12 +74,6 @@ class FleetParts(ContainedParts):
         label = f"hubfleet.{self._layout.hub}.machine"
         named = [(one["Spec"].get("Labels", {}).get(label), one) for one in self._swarm("/nodes")]
         return {name: one for name, one in named if name}
-
-    def _known(self) -> dict[str, Mapping[str, str]]:
-        """User and name of each server that the launcher has a record of, by its id."""
-        folder = self._layout.launcher_dir / "servers"
-        records = [json.loads(self._machine.store.read(str(folder / name)) or "{}") for name in self._records(folder)]
-        return {one["id"]: {"user": one["user"], "server": one["server"]} for one in records if one}
 
     def _swarm(self, target: str, filters: str = "{}") -> list[dict[str, Any]]:
         """A list that the manager has; an empty one where there is no manager yet."""

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -17,6 +16,7 @@ from hubfleet.cli.talk import ask_hub
 from hubfleet.config import load
 from hubfleet.config.edit import add_machine, remove_machine, write
 from hubfleet.errors import ConfigError
+from hubfleet.names import in_address
 from hubfleet.resources import SwarmNode
 from hubfleet.sshcommand import CONFIGURATIONS
 
@@ -209,12 +209,8 @@ def _words(server: Mapping[str, str]) -> str:
 def _stop(deployment: Deployment, servers: list[Mapping[str, str]]) -> None:
     """By way of the hub, so that it tells their users and cleans up."""
     for server in servers:
-        place = f"servers/{_quoted(server['server'])}" if server["server"] else "server"
-        ask_hub(deployment, "DELETE", f"/users/{_quoted(server['user'])}/{place}")
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="@~")
+        place = f"servers/{in_address(server['server'])}" if server["server"] else "server"
+        ask_hub(deployment, "DELETE", f"/users/{in_address(server['user'])}/{place}")
 
 
 def _await_empty(deployment: Deployment, name: str) -> None:

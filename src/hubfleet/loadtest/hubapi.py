@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 
+from hubfleet.names import in_address
 from hubfleet.units import Secret
 
 PAGE = 200
@@ -20,11 +20,6 @@ LOOK_S, LOOK_AT_MOST_S = 0.1, 1.0
 
 class StepFailed(Exception):
     """Something a person wanted did not happen; the text says why, in words that hold no secret."""
-
-
-def shown(name: str) -> str:
-    """A user's name inside an address, written as JupyterHub writes it."""
-    return quote(name, safe="@~")
 
 
 def in_words(status: int, text: str) -> str:
@@ -83,7 +78,7 @@ class HubAPI:
     async def make_token(self, name: str, seconds: int) -> Secret:
         """A token of somebody's, that ends by itself."""
         body = {"note": "load test", "expires_in": seconds}
-        return Secret((await self.ask("POST", f"/users/{shown(name)}/tokens", body))["token"])
+        return Secret((await self.ask("POST", f"/users/{in_address(name)}/tokens", body))["token"])
 
     # -- servers -----------------------------------------------------------------------------------------------------
 
@@ -95,7 +90,7 @@ class HubAPI:
         deadline, again = time.monotonic() + limit_s, 0
         while True:
             left = deadline - time.monotonic()
-            status, text, headers = await self.request("POST", f"/users/{shown(name)}/server", options, left)
+            status, text, headers = await self.request("POST", f"/users/{in_address(name)}/server", options, left)
             if status == 201:  # it is up
                 return again
             if status == 202:
@@ -114,7 +109,7 @@ class HubAPI:
         Raises StepFailed with the hub's own words if it fails.
         """
         limit = aiohttp.ClientTimeout(total=None)
-        address = f"{self._url}/hub/api/users/{shown(name)}/server/progress"
+        address = f"{self._url}/hub/api/users/{in_address(name)}/server/progress"
         async with self._session.get(address, headers=self.headers, timeout=limit) as stream:
             if stream.status != 200:
                 raise StepFailed(in_words(stream.status, await stream.text()))
@@ -134,7 +129,7 @@ class HubAPI:
             if server is None:
                 return
             if server.get("pending") not in ("spawn", "stop"):
-                status, text, _ = await self.request("DELETE", f"/users/{shown(name)}/server")
+                status, text, _ = await self.request("DELETE", f"/users/{in_address(name)}/server")
                 if status == 204:
                     return
                 if status not in (202, 400, 404):  # 400: it has begun to start or stop in between
@@ -144,7 +139,7 @@ class HubAPI:
 
     async def find(self, name: str) -> dict[str, Any] | None:
         """Somebody, or None when the hub does not know them."""
-        status, text, _ = await self.request("GET", f"/users/{shown(name)}")
+        status, text, _ = await self.request("GET", f"/users/{in_address(name)}")
         if status == 404:
             return None
         if status >= 400:
@@ -155,7 +150,7 @@ class HubAPI:
     async def delete(self, name: str) -> None:
         """Stop somebody's server and delete them, and their tokens with them. Nobody to delete is success."""
         await self.stop(name)
-        status, text, _ = await self.request("DELETE", f"/users/{shown(name)}")
+        status, text, _ = await self.request("DELETE", f"/users/{in_address(name)}")
         if status not in (204, 404):
             raise StepFailed(in_words(status, text))
 

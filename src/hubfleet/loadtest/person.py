@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import aiohttp
 
 from hubfleet.loadtest.assets import PAGE_REQUESTS, chunks, page_assets
-from hubfleet.loadtest.hubapi import HubAPI, StepFailed, in_words, shown
+from hubfleet.loadtest.hubapi import HubAPI, StepFailed, in_words
 from hubfleet.loadtest.kernel import MESSAGE_LIMIT, KernelSocket
 from hubfleet.loadtest.people import Login
 from hubfleet.loadtest.scenario import Scenario, code_cells
+from hubfleet.names import in_address
 
 LOOK_EVERY_S = 2.0
 """How often who waits for a kernel asks whether it is still there: less often than its server looks."""
@@ -67,7 +68,7 @@ class Person:
         self.record = Record(login.name)
         self._url, self._login, self._scenario = url.rstrip("/"), login, scenario
         self._clock, self._report, self._door = clock, report, door
-        self._base = f"{self._url}/user/{shown(login.name)}/"
+        self._base = f"{self._url}/user/{in_address(login.name)}/"
         self.notebook = copy.deepcopy(scenario.notebook)
         self._fetched: set[str] = set()
         self.step = "login"
