@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hubfleet.config.owner import Owner
 from hubfleet.engines.accounts import IDENTITY, own_lines
-from hubfleet.engines.docker.specification import HUB_LABEL, SERVER_LABEL
+from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL
 from hubfleet.engines.dockerapi import Api
 
 

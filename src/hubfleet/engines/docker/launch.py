@@ -19,16 +19,18 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfleet.config.effective import Effective
+from hubfleet.engines import contained, starting
 from hubfleet.engines.docker import specification
 from hubfleet.engines.docker.door import Door
 from hubfleet.engines.docker.identity import Identities
-from hubfleet.engines.docker.specification import Server, Settings, container_name
+from hubfleet.engines.docker.specification import Server, Settings
 from hubfleet.engines.dockerapi import Api, EngineAway, Refused
+from hubfleet.engines.ending import end
 from hubfleet.engines.homes import Homes
 from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.output import Outputs
 from hubfleet.engines.places import Place, place_of, with_inner
-from hubfleet.engines.uids import NoIdLeft, owner_of
+from hubfleet.engines.uids import owner_of
 from hubfleet.launcher.base import (
     Progress,
     Record,
@@ -40,7 +42,6 @@ from hubfleet.launcher.base import (
     Stopped,
     Unknown,
 )
-from hubfleet.logfiles import open_log
 from hubfleet.names import short_id, system_name
 
 logger = logging.getLogger("hubfleet.launcher")
@@ -75,15 +76,13 @@ class DockerLaunch:
             logger.warning("the Docker engine was not looked through for leftovers: %s", problem)
 
     async def _sweep(self) -> None:
-        ours = (f"{specification.HUB_LABEL}={self._layout.hub}", specification.SERVER_LABEL)
+        ours = (f"{contained.HUB_LABEL}={self._layout.hub}", contained.SERVER_LABEL)
         for name in await self._api.leftovers(*ours):
             await self._api.remove(name)
 
     async def close(self) -> None:
         """See ``Launch.close``."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._outputs.close()
         await self._api.close()
 
@@ -95,17 +94,11 @@ class DockerLaunch:
 
     async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         """See ``Launch.start``. Everything made for a server that does not come up is removed, its home excepted."""
-        try:
+        with starting.plainly("the Docker engine"):
             return await self._start(request, effective, progress, spawned)
-        except EngineAway as error:
-            raise StartFailed(f"{error}. Please try again in a minute") from error
-        except Refused as error:
-            raise StartFailed(f"the Docker engine refuses it: {error}") from error
-        except (OSError, NoIdLeft) as error:
-            raise StartFailed(f"the server could not be started: {error}") from error
 
     async def _start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
-        name = container_name(self._layout.hub, request.id)
+        name = contained.name_of(self._layout.hub, request.id)
         await self._api.remove(name)  # one that a killed launcher has left
         image = await self._api.image(self._settings.image)
         if image is None:
@@ -127,10 +120,7 @@ class DockerLaunch:
             progress("Making the container")
             made = await self._api.create(name, specification.container(self._settings, server, effective))
             record = self._record(request, server, made)
-            try:
-                spawned(record)
-            except OSError as error:
-                raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
+            starting.note(spawned, record)
             progress("Starting the server")
             await self._run(record, door, effective)
         except BaseException:
@@ -167,10 +157,7 @@ class DockerLaunch:
     async def _run(self, record: Record, door: Door, effective: Effective) -> None:
         """Start the container and return when the server is up; raise StartFailed as soon as it is gone."""
         container, log = _container(record), Path(record.log)
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = open_log(log)
-        with os.fdopen(descriptor, "w") as output:
-            output.write(f"--- server started {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        starting.begin_log(log)
         await self._api.start(container)
         self._outputs.follow(container, log, fresh=True)
         gone = asyncio.create_task(self._until_gone(record))

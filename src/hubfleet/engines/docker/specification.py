@@ -14,28 +14,27 @@ from urllib.parse import quote
 from hubfleet import openfiles
 from hubfleet.config.effective import Effective
 from hubfleet.config.owner import IdRange, Owner
+from hubfleet.engines.contained import (
+    FOLDER_BYTES,
+    HUB_LABEL,
+    LOG_SIZE,
+    PROCESSES,
+    SERVER_LABEL,
+    environment,
+    room,
+)
 from hubfleet.engines.places import Place
 from hubfleet.engines.uids import USUAL
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
-from hubfleet.names import short_id
 from hubfleet.resources.dockerengine import SOCKET
 
 ARGUMENTS = ("--ServerApp.sock_mode=0666", "--KernelManager.transport=ipc")
 """Every server's. Its socket may be open to all because its directory is not. Kernels talk to it over Unix sockets in a
 private directory: their TCP ports would be open to every program in the container."""
 
-HUB_LABEL, SERVER_LABEL = "hubfleet.hub", "hubfleet.server"
-
-PROCESSES = 4096
-"""How many processes and threads a server may have where nobody has said: enough for all, less than harms a machine."""
-
 SCRATCH = ("/tmp", "/var/tmp", "/run/lock")
 """Where everybody on a machine may write: each server gets its own, in memory. /dev/shm is the engine's."""
-
-SCRATCH_SHARE = 0.25  # of the machine's memory, for servers without a limit
-
-_LOG_SIZE = "5m"  # of the engine's own copy; the launcher keeps the log
 
 
 @dataclass(frozen=True)
@@ -116,31 +115,15 @@ class Server:
         return self.run / "door.sock"
 
 
-def container_name(hub: str, server: str) -> str:
-    """The name of a server's container; nobody else's, whatever hubs and people are called."""
-    return f"hubfleet-{hub}-user-{short_id(server)}"
-
-
 def program(settings: Settings, server: Server, request: Request, effective: Effective) -> dict[str, Any]:
     """What the server becomes once it is in: argument list and environment. Holds the hub's secrets."""
     prefix = request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
-    private = _private(server)
-    environment = {
-        "LANG": "C.UTF-8",
-        **settings.variables,
-        **effective.environment,
-        "HOME": server.home,
-        "USER": server.name,
-        "LOGNAME": server.name,
-        "XDG_RUNTIME_DIR": private,
-        "JUPYTER_RUNTIME_DIR": f"{private}/jupyter",
-        **request.environment,
-        "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(str(server.socket), safe='')}{prefix}",
-        "JUPYTERHUB_DEFAULT_URL": effective.default_url,
-        "JUPYTERHUB_ROOT_DIR": server.home,
-    }
+    told = environment(
+        settings.variables, effective, request, name=server.name, home=server.home, private=_private(server)
+    )
+    told["JUPYTERHUB_SERVICE_URL"] = f"http+unix://{quote(str(server.socket), safe='')}{prefix}"
     argv = [f"{settings.python}/bin/jupyterhub-singleuser", *ARGUMENTS, f"--ServerApp.sock={server.socket}"]
-    return {"argv": argv, "environment": environment}
+    return {"argv": argv, "environment": told}
 
 
 def container(settings: Settings, server: Server, effective: Effective) -> dict[str, Any]:
@@ -164,8 +147,8 @@ def container(settings: Settings, server: Server, effective: Effective) -> dict[
             "NetworkMode": settings.network,
             "RestartPolicy": {"Name": "no"},
             "Init": True,
-            "LogConfig": {"Type": "json-file", "Config": {"max-size": _LOG_SIZE, "max-file": "1"}},
-            "Tmpfs": _scratch(server, _room(effective)),
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": LOG_SIZE, "max-file": "1"}},
+            "Tmpfs": _scratch(server, room(effective)),
             "Mounts": _mounts(settings, server),
         },
     }
@@ -189,7 +172,7 @@ def _limits(effective: Effective) -> dict[str, Any]:
         "Ulimits": [{"Name": "nofile", "Soft": _count(soft), "Hard": _count(hard)}],
         # When the machine's memory ends, a user's server goes before the hub's services.
         "OomScoreAdj": 500,
-        "ShmSize": _room(effective),
+        "ShmSize": room(effective),
     }
     if effective.memory_limit is not None:
         # As much with swap as without: or a server past its limit would push the machine into swap.
@@ -208,13 +191,6 @@ def _count(limit: int) -> int:
     return -1 if limit == resource.RLIM_INFINITY else limit
 
 
-def _room(effective: Effective) -> int:
-    """Bytes of each scratch directory. What is in there counts as the server's memory."""
-    if effective.memory_limit is not None:
-        return int(effective.memory_limit)
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SCRATCH_SHARE)
-
-
 def _scratch(server: Server, room: int) -> dict[str, str]:
     common = f"rw,exec,nosuid,nodev,size={room}"
     private = f"{common},mode=700,uid={server.owner.uid},gid={server.owner.gid}"
@@ -222,7 +198,7 @@ def _scratch(server: Server, room: int) -> dict[str, str]:
         **dict.fromkeys(SCRATCH, f"{common},mode=1777"),
         _private(server): private,
         # Root's, and gone with the container: the home gets no trace of what its user has left.
-        **dict.fromkeys(server.folders, "rw,noexec,nosuid,nodev,size=65536,mode=755"),
+        **dict.fromkeys(server.folders, f"rw,noexec,nosuid,nodev,size={FOLDER_BYTES},mode=755"),
     }
 
 

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL, name_of
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.ending import end
 from hubfleet.engines.swarm.api import SwarmApi
-from hubfleet.engines.swarm.specification import HUB_LABEL, SERVER_LABEL, service_name
 
 logger = logging.getLogger("hubfleet.launcher")
 
@@ -84,7 +84,7 @@ class Board:
 
     def _name(self, task: Task) -> str:
         labels = task["Spec"]["ContainerSpec"].get("Labels") or {}
-        return service_name(self._hub, labels.get(SERVER_LABEL, ""))
+        return name_of(self._hub, labels.get(SERVER_LABEL, ""))
 
     def _let_go(self, name: str) -> None:
         self._wanted[name] -= 1

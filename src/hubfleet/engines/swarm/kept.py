@@ -12,9 +12,10 @@ from typing import Any
 
 from hubfleet.config.owner import Owner
 from hubfleet.engines.accounts import IDENTITY, own_lines
+from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL
 from hubfleet.engines.dockerapi import Refused
 from hubfleet.engines.swarm.api import NameTaken, SwarmApi
-from hubfleet.engines.swarm.specification import HUB_LABEL, PROGRAM, SERVER_LABEL, Held
+from hubfleet.engines.swarm.specification import PROGRAM, Held
 
 logger = logging.getLogger("hubfleet.launcher")
 

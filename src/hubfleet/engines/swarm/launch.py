@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import time
 import uuid
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config.effective import Effective
+from hubfleet.engines import contained, starting
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.ending import end
 from hubfleet.engines.output import Outputs, append
@@ -28,9 +28,8 @@ from hubfleet.engines.swarm.board import FAST_S, Board
 from hubfleet.engines.swarm.doors import Doors, Visit, accepts, listening, tcp
 from hubfleet.engines.swarm.prepare import prepared
 from hubfleet.engines.swarm.services import PATIENCE_S, Services
-from hubfleet.engines.swarm.specification import Settings, service_name
+from hubfleet.engines.swarm.specification import Settings
 from hubfleet.engines.swarm.tasks import Coming, State, cores_of, has_secret, is_over, state_of
-from hubfleet.engines.uids import NoIdLeft
 from hubfleet.launcher.base import (
     Progress,
     Record,
@@ -42,7 +41,6 @@ from hubfleet.launcher.base import (
     Stopped,
     Unknown,
 )
-from hubfleet.logfiles import open_log
 
 logger = logging.getLogger("hubfleet.launcher")
 
@@ -96,14 +94,8 @@ class SwarmLaunch:
 
     async def start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         """See ``Launch.start``. Everything made for a server that does not come up is removed, its home excepted."""
-        try:
+        with starting.plainly("the swarm"):
             return await self._start(request, effective, progress, spawned)
-        except EngineAway as error:
-            raise StartFailed(f"{error}. Please try again in a minute") from error
-        except Refused as error:
-            raise StartFailed(f"the swarm refuses it: {error}") from error
-        except (OSError, NoIdLeft) as error:
-            raise StartFailed(f"the server could not be started: {error}") from error
 
     async def _start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         progress("Preparing the home directory")
@@ -113,10 +105,10 @@ class SwarmLaunch:
             for line in words:
                 progress(line)
         record = self._record(request, effective)
-        _begin_log(Path(record.log))
+        starting.begin_log(Path(record.log))
         visit = self._doors.expect(server.seen)
         try:
-            _told(spawned, record)
+            starting.note(spawned, record)
             progress("Making the service")
             told = specification.program(self._settings, server, request, effective, visit.key)
             made = await self._services.make(record.handle["secret"], server, effective, told)
@@ -135,7 +127,7 @@ class SwarmLaunch:
     def _record(self, request: Request, effective: Effective) -> Record:
         """As it is before anything is made: by these names it is found again, whatever comes in between."""
         log = self._layout.logs / "servers" / f"{request.id}.log"
-        name = service_name(self._layout.hub, request.id)
+        name = contained.name_of(self._layout.hub, request.id)
         secret = f"{name}-{uuid.uuid4().hex[:12]}"  # by which this very start is known
         handle = {"name": name, "secret": secret, "limited": effective.memory_limit is not None}
         return Record(request.id, request.user, request.server, request.profile, "", time.time(), str(log), handle)
@@ -316,19 +308,6 @@ def _with(record: Record, url: str = "", **handle: Any) -> Record:
     known = {**record.handle, **handle}
     same = (record.id, record.user, record.server, record.profile)
     return Record(*same, url or record.url, record.started, record.log, known)
-
-
-def _told(spawned: Spawned, record: Record) -> None:
-    try:
-        spawned(record)
-    except OSError as error:
-        raise StartFailed(f"the hub's disk does not take its record ({error.strerror})") from error
-
-
-def _begin_log(log: Path) -> None:
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(open_log(log), "w") as output:
-        output.write(f"--- server started {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
 
 
 def _say(record: Record, words: str) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hubfleet.config.effective import Effective
+from hubfleet.engines.contained import name_of
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.api import NameTaken, SwarmApi
 from hubfleet.engines.swarm.board import AGAIN_S, Board
 from hubfleet.engines.swarm.kept import Kept
-from hubfleet.engines.swarm.specification import Server, Settings, service_name
+from hubfleet.engines.swarm.specification import Server, Settings
 from hubfleet.engines.swarm.tasks import cores_of, has_secret, is_over
 from hubfleet.launcher.base import StartFailed
 
@@ -38,7 +39,7 @@ class Services:
 
         Raises StartFailed when an earlier server of this id does not end, and as `SwarmApi`.
         """
-        name = service_name(self._settings.layout.hub, server.id)
+        name = name_of(self._settings.layout.hub, server.id)
         nodes, held, configs, _ = await asyncio.gather(
             self._board.nodes(),
             self._kept.secret(secret, server.id, program),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +10,24 @@ from typing import Any, Literal, cast, get_args
 
 from hubfleet.config.effective import Effective
 from hubfleet.config.owner import IdRange, Owner
+from hubfleet.engines.contained import (
+    FOLDER_BYTES,
+    HUB_LABEL,
+    LOG_SIZE,
+    PROCESSES,
+    SERVER_LABEL,
+    environment,
+    name_of,
+    room,
+)
 from hubfleet.engines.uids import USUAL
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
-from hubfleet.names import short_id
 from hubfleet.resources.dockerengine import SOCKET
 
 ARGUMENTS = ("--KernelManager.transport=ipc",)
 """Every server's. Kernels talk to it over Unix sockets in a private directory: their TCP ports would be open to every
 program in the container."""
-
-HUB_LABEL, SERVER_LABEL = "hubfleet.hub", "hubfleet.server"
-
-PROCESSES = 4096
-"""How many processes and threads a server may have where nobody has said: enough for all, less than harms a machine."""
 
 FILES = 1024
 """How many files a program of a server may have open unless it asks for more: as a shell has it. How many more is its
@@ -43,12 +46,8 @@ SCRATCH = ("/var/tmp", "/run/lock")
 """Where everybody on a machine may write, beside /tmp: each server gets its own, in memory."""
 RUN_USER = "/run/user"
 
-SCRATCH_SHARE = 0.25  # of the memory of the hub's machine, for servers without a limit
-
 ROOM_WAIT_S = 5.0
 """How long a start waits for a machine with room, unless servers are just being stopped."""
-
-_LOG_SIZE = "5m"  # of the engine's own copy; the launcher keeps the log
 
 HomesKind = Literal["mounted", "nfs", "none"]
 
@@ -177,30 +176,12 @@ class Held:
     file: str
 
 
-def service_name(hub: str, server: str) -> str:
-    """The name of a server's service; nobody else's, whatever hubs and people are called."""
-    return f"hubfleet-{hub}-user-{short_id(server)}"
-
-
 def program(settings: Settings, server: Server, request: Request, effective: Effective, key: str) -> dict[str, Any]:
     """What a server's first program is told, see ``singleuser/enter.py``. Holds the hub's secrets.
 
     ``key``: what it says at the door.
     """
     private = f"{RUN_USER}/{server.owner.uid}"
-    environment = {
-        "LANG": "C.UTF-8",
-        **settings.variables,
-        **effective.environment,
-        "HOME": server.home,
-        "USER": server.name,
-        "LOGNAME": server.name,
-        "XDG_RUNTIME_DIR": private,
-        "JUPYTER_RUNTIME_DIR": f"{private}/jupyter",
-        **request.environment,
-        "JUPYTERHUB_DEFAULT_URL": effective.default_url,
-        "JUPYTERHUB_ROOT_DIR": server.home,
-    }
     return {
         "key": key,
         "door": [settings.door.address, settings.door.port],
@@ -212,7 +193,9 @@ def program(settings: Settings, server: Server, request: Request, effective: Eff
         # It finds out its own address, see there.
         "listen": [settings.server_port, request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")],
         "argv": [f"{settings.python}/bin/jupyterhub-singleuser", *ARGUMENTS],
-        "environment": environment,
+        "environment": environment(
+            settings.variables, effective, request, name=server.name, home=server.home, private=private
+        ),
     }
 
 
@@ -231,7 +214,7 @@ def service(
     hub = settings.layout.hub
     labels = {HUB_LABEL: hub, SERVER_LABEL: server.id}
     return {
-        "Name": service_name(hub, server.id),
+        "Name": name_of(hub, server.id),
         "Labels": labels,
         "TaskTemplate": {
             "ContainerSpec": {
@@ -249,7 +232,7 @@ def service(
                 # An image may have directories that all can write to; filled up, they would fill the machine's disk.
                 "ReadOnly": True,
                 "CapabilityDrop": ["ALL"],
-                "Mounts": _mounts(settings, server, _room(effective)),
+                "Mounts": _mounts(settings, server, room(effective)),
                 "Secrets": [{"SecretID": secret.id, "SecretName": secret.name, "File": _file(secret, server, 0o400)}],
                 "Configs": [
                     {"ConfigID": one.id, "ConfigName": one.name, "File": _file(one, server, 0o444)} for one in configs
@@ -260,7 +243,7 @@ def service(
             "RestartPolicy": {"Condition": "none"},
             "Placement": {"Constraints": list(settings.placement)},
             "Networks": [{"Target": settings.network}],
-            "LogDriver": {"Name": "json-file", "Options": {"max-size": _LOG_SIZE, "max-file": "1"}},
+            "LogDriver": {"Name": "json-file", "Options": {"max-size": LOG_SIZE, "max-file": "1"}},
         },
         "Mode": {"Replicated": {"Replicas": 1}},
         # A task is reached at its own address.
@@ -290,20 +273,13 @@ def _nano(cores: float) -> int:
     return int(max(0.01, cores) * 1_000_000_000)
 
 
-def _room(effective: Effective) -> int:
-    """Bytes of each scratch directory. What is in there counts as the server's memory."""
-    if effective.memory_limit is not None:
-        return int(effective.memory_limit)
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SCRATCH_SHARE)
-
-
 def _mounts(settings: Settings, server: Server, room: int) -> list[dict[str, Any]]:
     open_to_all = {"SizeBytes": room, "Mode": 0o1777}
     return [
         *_home(settings, server, room),
         *(
             # The engine's own, and gone with the container: the home gets no trace of what its user has left.
-            {"Type": "tmpfs", "Target": folder, "TmpfsOptions": {"SizeBytes": 65536, "Mode": 0o755}}
+            {"Type": "tmpfs", "Target": folder, "TmpfsOptions": {"SizeBytes": FOLDER_BYTES, "Mode": 0o755}}
             for folder in server.folders
         ),
         *(_bind(one) for one in server.binds),

@@ -12,8 +12,9 @@ import pytest
 from hubfleet.config import Mount, default_config
 from hubfleet.config.effective import Effective, effective
 from hubfleet.config.owner import Owner
+from hubfleet.engines.contained import PROCESSES, name_of
 from hubfleet.engines.docker import specification
-from hubfleet.engines.docker.specification import Server, Settings, container_name
+from hubfleet.engines.docker.specification import Server, Settings
 from hubfleet.engines.places import Place, place_of, real_path
 from hubfleet.launcher.base import Request, StartFailed
 from hubfleet.units import Bytes, Cores
@@ -75,7 +76,7 @@ def test_limits() -> None:
 
 def test_without_limits_there_is_still_one_on_processes() -> None:
     host = made()["HostConfig"]
-    assert host["PidsLimit"] == specification.PROCESSES
+    assert host["PidsLimit"] == PROCESSES
     assert not {"Memory", "MemorySwap", "MemoryReservation", "NanoCpus", "CpuShares"} & set(host)
     assert made(processes=200)["HostConfig"]["PidsLimit"] == 200
 
@@ -106,7 +107,7 @@ def test_secrets_are_in_the_program_only() -> None:
 
 
 def test_a_name_is_one_servers() -> None:
-    names = [container_name(hub, server) for hub in ("a", "a-user", "b.c") for server in ("ada", "ada.x", "x" * 60)]
+    names = [name_of(hub, server) for hub in ("a", "a-user", "b.c") for server in ("ada", "ada.x", "x" * 60)]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 100 for name in names)
 

@@ -12,8 +12,9 @@ import pytest
 from hubfleet.config import default_config
 from hubfleet.config.effective import Effective, effective
 from hubfleet.config.owner import Owner
+from hubfleet.engines.contained import PROCESSES, name_of
 from hubfleet.engines.swarm import specification
-from hubfleet.engines.swarm.specification import Bind, Held, Server, Settings, service_name
+from hubfleet.engines.swarm.specification import Bind, Held, Server, Settings
 from hubfleet.launcher.base import Request
 from hubfleet.units import Bytes, Cores
 
@@ -63,7 +64,7 @@ def mounts(settings: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
 
 def test_it_ends_once_and_is_told_from_others() -> None:
     body = made()
-    assert body["Name"] == service_name("physics101", "ada")
+    assert body["Name"] == name_of("physics101", "ada")
     assert body["Labels"] == {"hubfleet.hub": "physics101", "hubfleet.server": "ada"}
     task = body["TaskTemplate"]
     assert task["RestartPolicy"] == {"Condition": "none"}
@@ -76,7 +77,7 @@ def test_it_ends_once_and_is_told_from_others() -> None:
 def test_it_is_confined() -> None:
     container = made()["TaskTemplate"]["ContainerSpec"]
     assert (container["ReadOnly"], container["CapabilityDrop"], container["User"]) == (True, ["ALL"], "70001:80001")
-    assert made()["TaskTemplate"]["Resources"]["Limits"]["Pids"] == specification.PROCESSES
+    assert made()["TaskTemplate"]["Resources"]["Limits"]["Pids"] == PROCESSES
 
 
 def test_limits_and_guarantees() -> None:
