@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
@@ -19,7 +20,7 @@ from tornado.log import app_log
 from traitlets import Unicode
 
 from hubfleet import openfiles
-from hubfleet.hub import database, handlers
+from hubfleet.hub import database, handlers, upgrade
 from hubfleet.hub.unwritable import telling
 
 
@@ -60,6 +61,7 @@ class Hub(JupyterHub):
         config=True
     )
     db: Any
+    db_url: str
     http_server: Any
     session_factory: Any
     oauth_provider: Any
@@ -72,7 +74,13 @@ class Hub(JupyterHub):
         return config
 
     def init_db(self) -> None:
-        """As in JupyterHub, with a session of ours."""
+        """As in JupyterHub, with an upgrade and a session of ours."""
+        database_file = Path(self.db_url.removeprefix("sqlite:///"))
+        try:
+            if upgrade.upgrade(database_file):
+                app_log.info("The database has this JupyterHub's form now: %s", database_file)
+        except upgrade.OfALaterHub as error:
+            self.exit(error)
         super().init_db()
         self.db.close()
         self.session_factory = sessionmaker(class_=database.KeptConnection, **self.session_factory.kw)

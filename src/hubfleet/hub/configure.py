@@ -14,6 +14,8 @@ from hubfleet import __version__
 from hubfleet.hub import database, login, testpeople
 from hubfleet.hub.culler import SOCKET_VARIABLE
 from hubfleet.hub.login import PeopleAuthenticator
+from hubfleet.hub.providers import choose, tokens
+from hubfleet.hub.providers import people as vouched
 from hubfleet.hub.proxy import WatchedProxy
 from hubfleet.hub.settings import HubSettings
 from hubfleet.hub.spawner import LauncherSpawner
@@ -22,6 +24,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 # Manages people and servers, and opens nobody's server: JupyterHub's own `admin` role can (scope `access:servers`).
 OPERATOR_SCOPES = ["admin-ui", "admin:users", "admin:servers", "list:users", "list:groups", "read:hub"]
+GROUP_SCOPE = "admin:groups"
+"""Only where the configuration has a use for the hub's own groups. They have no roles: none decides what one may do."""
 
 NOT_KEPT = "Files are not kept on this hub: download what you need before you stop your server."
 NOT_ISOLATED = "This hub runs under one account: people on it are not isolated from each other."
@@ -38,6 +42,24 @@ def announcement(settings: HubSettings) -> str:
     if not settings.isolated:
         notices.append(NOT_ISOLATED)
     return " ".join(notices)
+
+
+def _passwords(c: Any, settings: HubSettings) -> type[PeopleAuthenticator]:
+    """Where people have passwords of this hub's own."""
+    hub_dir = settings.layout.hub_dir
+    c.Authenticator.auth_refresh_age = 60
+    if settings.allow is None:
+        c.Authenticator.allow_all = True
+    else:
+        c.Authenticator.allowed_users = {*settings.allow, *settings.admins}
+    c.PeopleAuthenticator.kind = settings.login_kind
+    c.PeopleAuthenticator.class_password = settings.secrets.get("class_password", "")
+    c.PeopleAuthenticator.first_passwords_note = str(hub_dir / "first-passwords.json")
+    c.PeopleAuthenticator.test_people_note = str(hub_dir / "load-test.json")
+    c.PeopleAuthenticator.first_passwords = {
+        name: settings.secrets[f"admin_password.{name}"] for name in settings.admins
+    }
+    return PeopleAuthenticator
 
 
 def configure(c: Any, settings: HubSettings) -> None:
@@ -58,13 +80,16 @@ def configure(c: Any, settings: HubSettings) -> None:
         "announcement": announcement(settings),
         "hub_name": layout.hub,
         "login_kind": settings.login_kind,
+        "login_title": settings.provider["title"] if settings.provider else "",
+        "login_provider": settings.provider["kind"] if settings.provider else "",
         "isolated": settings.isolated,
         "homes_kept": settings.homes_kept,
     }
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
     c.JupyterHub.allow_named_servers = settings.named_servers > 0
     c.JupyterHub.named_server_limit_per_user = settings.named_servers
-    c.JupyterHub.extra_handlers = [*login.HANDLERS, *testpeople.HANDLERS]
+    people_handlers = [*vouched.HANDLERS, *tokens.HANDLERS] if settings.provider else login.HANDLERS
+    c.JupyterHub.extra_handlers = [*people_handlers, *testpeople.HANDLERS]
 
     c.JupyterHub.proxy_class = WatchedProxy
     c.WatchedProxy.should_start = False
@@ -83,22 +108,10 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.JupyterHub.concurrent_spawn_limit = 0
     c.Spawner.start_timeout = 3600
 
-    c.JupyterHub.authenticator_class = PeopleAuthenticator
-    c.Authenticator.auth_refresh_age = 60
     c.Authenticator.refresh_pre_spawn = True
     c.Authenticator.auth_refresh_strict = True  # tokens of somebody taken off the list are no good either
     c.Authenticator.allow_existing_users = False
-    if settings.allow is None:
-        c.Authenticator.allow_all = True
-    else:
-        c.Authenticator.allowed_users = {*settings.allow, *settings.admins}
-    c.PeopleAuthenticator.kind = settings.login_kind
-    c.PeopleAuthenticator.class_password = settings.secrets.get("class_password", "")
-    c.PeopleAuthenticator.first_passwords_note = str(layout.hub_dir / "first-passwords.json")
-    c.PeopleAuthenticator.test_people_note = str(layout.hub_dir / "load-test.json")
-    c.PeopleAuthenticator.first_passwords = {
-        name: settings.secrets[f"admin_password.{name}"] for name in settings.admins
-    }
+    c.JupyterHub.authenticator_class = choose.configure(c, settings) if settings.provider else _passwords(c, settings)
 
     c.JupyterHub.services = [
         {"name": "hubfleet", "api_token": settings.secrets["operator_token"]},
@@ -110,7 +123,11 @@ def configure(c: Any, settings: HubSettings) -> None:
         },
     ]
     c.JupyterHub.load_roles = [
-        {"name": "operator", "scopes": OPERATOR_SCOPES, "users": list(settings.admins)},
+        {
+            "name": "operator",
+            "scopes": [*OPERATOR_SCOPES, *([GROUP_SCOPE] if settings.hub_groups else [])],
+            "users": list(settings.admins),
+        },
         {"name": "hubfleet", "scopes": OPERATOR_SCOPES, "services": ["hubfleet"]},
         {
             "name": "idle-culler",

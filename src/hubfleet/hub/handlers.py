@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.apihandlers.users import ActivityAPIHandler, SpawnProgressAPIHandler, UserServerAPIHandler
-from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.handlers.pages import HomeHandler, SpawnHandler
 from jupyterhub.user import User
 from tornado import web
 
 from hubfleet.hub import passwords
 from hubfleet.hub.line import ask_again_s, ticket_of
+from hubfleet.hub.spawner import Files
 from hubfleet.hub.turns import InTurn
 
 
@@ -29,6 +31,19 @@ class AboutOneself:
 class Server(InTurn, AboutOneself, UserServerAPIHandler):
     """Start and stop a server."""
 
+    async def delete(self, user_name: str, server_name: str = "") -> None:
+        """As in JupyterHub. What a service gives as ``why`` is told to the server's user."""
+        user = self.find_user(user_name)
+        why = (self.get_json_body() or {}).get("why")
+        if (
+            isinstance(self.current_user, orm.Service)
+            and isinstance(why, str)
+            and user
+            and server_name in user.spawners
+        ):
+            user.spawners[server_name].stopped_for = why
+        await super().delete(user_name, server_name)
+
 
 class StartPage(InTurn, SpawnHandler):
     """What a browser asks when somebody presses Start."""
@@ -42,6 +57,22 @@ class Progress(AboutOneself, SpawnProgressAPIHandler):
 
 class Activity(AboutOneself, ActivityAPIHandler):
     """A server tells when it was last used."""
+
+
+class Home(HomeHandler):
+    """A person's page."""
+
+    _files: Files | None = None
+
+    @web.authenticated
+    async def get(self) -> None:
+        """As in JupyterHub, with how much is in the person's home."""
+        self._files = await self.current_user.spawner.files()
+        await super().get()
+
+    def render_template(self, name: str, sync: bool = False, **names: Any) -> Any:
+        """As in JupyterHub."""
+        return super().render_template(name, sync=sync, files=self._files, **names)
 
 
 class PlaceInLine(web.RequestHandler):
@@ -65,6 +96,7 @@ class PlaceInLine(web.RequestHandler):
 
 
 HANDLERS = [
+    (r"/home", Home),
     (r"/spawn", StartPage),
     (r"/spawn/([^/]+)", StartPage),
     (r"/spawn/([^/]+)/([^/]+)", StartPage),

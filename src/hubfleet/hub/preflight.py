@@ -85,7 +85,7 @@ def keep_copy(path: Path) -> None:
     target = path.with_name(f"{path.name}.good-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
     partial = path.with_name(f".{path.name}.copying")
     try:
-        _discard(partial)
+        discard(partial)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # a copy is one file, with nothing beside it
@@ -95,13 +95,14 @@ def keep_copy(path: Path) -> None:
         partial.chmod(0o600)
         os.replace(partial, target)
     except (sqlite3.Error, OSError) as error:
-        _discard(partial)
+        discard(partial)
         log.warning("no copy of the database was made: %s", error)
     for old in _copies(path)[COPIES:]:
         old.unlink()
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Remove a copy that was begun, with what SQLite keeps beside it."""
     for suffix in ("", *BESIDE):
         path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hubfleet.layout import Layout
 
@@ -14,10 +15,12 @@ SETTINGS_VARIABLE = "HUBFLEET_HUB_SETTINGS"
 
 @dataclass(frozen=True)
 class HubSettings:
-    """``login_kind``: "password" (a class password lets people sign up) or "approval" (an admin approves each one).
+    """``login_kind``: "password" (a class password lets people sign up), "approval" (an admin approves each one), or
+    "provider", which vouches for people: ``provider`` says who that is.
 
     ``allow``: the names that may sign up and enter; None for everybody who passes. ``fleet_address``: IP address and
-    port at which servers on other machines reach the hub; "" where there are none. ``secrets``: not in `hub.json` but
+    port at which servers on other machines reach the hub; "" where there are none. ``hub_groups``: whether groups that
+    the hub's admins keep decide what people get. ``secrets``: not in `hub.json` but
     in a file of its own that only the hub can read.
     """
 
@@ -31,6 +34,8 @@ class HubSettings:
     homes_kept: bool
     isolated: bool
     fleet_address: str
+    provider: dict[str, Any] | None
+    hub_groups: bool
     secrets: dict[str, str]
 
     @classmethod
@@ -50,5 +55,7 @@ class HubSettings:
             homes_kept=data["homes_kept"],
             isolated=data["isolated"],
             fleet_address=data.get("fleet_address", ""),
+            provider=data.get("provider"),
+            hub_groups=data.get("hub_groups", False),
             secrets=json.loads(path.with_name("hub-secrets.json").read_text()),
         )

@@ -26,6 +26,9 @@ class Telling:
     """What is added to each of JupyterHub's handlers."""
 
     _unwritable: OperationalError | None = None
+    # JupyterHub looks at it where somebody has to log in again, and sets it only where a token was shown: without this
+    # it fails there, which comes to the same and fills the log.
+    _token_authenticated = False
 
     async def get_current_user(self) -> Any:
         """As in JupyterHub, keeping the failure that `prepare` passes over."""
