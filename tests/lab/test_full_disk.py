@@ -46,7 +46,7 @@ def test_nothing_is_lost_and_all_is_well_when_there_is_room_again(lab: Lab, tmp_
 
     machine.run(FILL)
     assert kernel.run("print(kept)").startswith("42")
-    assert save(ada, LONG) == 500
+    assert save(ada, LONG) == 507
     assert machine.run("cat", hub.homes / "ada" / "kept.txt") == "short", "what was there is whole"
     told = requests.get(f"{hub.url}/hub/api/user", headers={"Authorization": f"token {unused}"}, timeout=30)
     assert (told.status_code, "The hub's disk is full" in told.text) == (503, True), "its first use cannot be noted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -29,13 +30,16 @@ class SmallDisk:
         return os.statvfs(self.place).f_bavail * os.statvfs(self.place).f_frsize
 
     def fill(self, leave: int = 0) -> None:
-        """Take all the space but ``leave`` bytes."""
-        with open(self.place / "ballast", "ab") as ballast:
-            for piece in (1 << 16, 1 << 10):
-                while self.free - leave >= piece:
-                    ballast.write(b"x" * piece)
-                    ballast.flush()
-                    os.fsync(ballast.fileno())
+        """Take all the space but ``leave`` bytes. Others may write meanwhile, and then there is none left earlier."""
+        try:
+            with open(self.place / "ballast", "ab", buffering=0) as ballast:
+                for piece in (1 << 16, 1 << 10):
+                    while self.free - leave >= piece:
+                        ballast.write(b"x" * piece)
+                        os.fsync(ballast.fileno())
+        except OSError as error:
+            if error.errno != errno.ENOSPC or leave:
+                raise
 
     def relieve(self) -> None:
         (self.place / "ballast").unlink(missing_ok=True)

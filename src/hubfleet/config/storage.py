@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
-from hubfleet.config.fields import BadValue, PathBeside
+from hubfleet.config.fields import BadValue, DiskSize, PathBeside, Quota
 from hubfleet.config.owner import OwnerOptions
 from hubfleet.config.paths import HomesPath, HostDirectory, Mount, MountText
 from hubfleet.config.projects import Projects
@@ -38,14 +38,27 @@ class Homes(Section):
     path: HomesPath | None = setting(
         None, "Directory that holds them. Default: inside the hub's state directory.", "/srv/hubfleet/homes"
     )
-    share: Literal["mounted"] | None = setting(
+    share: Literal["mounted", "nfs"] | None = setting(
         None,
         "How every machine comes to see them, with engine swarm on several machines: `mounted`, a file system that is "
-        "already at the same place on each.",
-        "mounted",
+        "already at the same place on each; `nfs`, from the machine with role storage, which hubfleet has export them "
+        "to the machines with servers and nobody else.",
+        "nfs",
     )
     skeleton: PathBeside | None = setting(
         None, "Directory, relative to this file, whose content every new home gets.", "skel"
+    )
+    quota: Quota | None = setting(
+        None,
+        "Most that one person's home may hold, unless a group or the person has another `storage.quota`. The directory "
+        "has to be on XFS with project quotas, which `disk` makes. Default: no limit.",
+        "10G",
+    )
+    disk: DiskSize | None = setting(
+        None,
+        "Size of a file beside the directory, with an XFS file system that hubfleet makes and mounts there. It takes "
+        "the room that its files need, and grows when this is raised; it is never made smaller.",
+        "500G",
     )
 
 
@@ -103,3 +116,4 @@ class PartStorage(Section):
     """What a group or a user finds on disk instead."""
 
     mounts: Mounts | None = setting(None, "Replaces `storage.mounts`.", ["/srv/staff:/srv/staff:rw"])
+    quota: Quota | None = setting(None, "Most that a home may hold, in place of `storage.homes.quota`.", "100G")

@@ -49,11 +49,15 @@ def _load_jupyter_server_extension(server: Any) -> None:
     from hubfleet_singleuser.deaths import tell_of_deaths
     from hubfleet_singleuser.kernels import fork_kernels
     from hubfleet_singleuser.language_servers import look_when_asked
+    from hubfleet_singleuser.roompage import add_page
+    from hubfleet_singleuser.tokens import keep_token
     from tornado.ioloop import PeriodicCallback
 
     look_when_asked()
     fork_kernels(server)
+    keep_token(server)
     tell_of_deaths(server)
+    add_page(server)
     _tell_when_up(server)
     _spare_the_hub(server)
     server.no_browser_open_file = True  # it leads a browser on this machine here; people come by way of the hub
@@ -91,12 +95,15 @@ def _tell_when_up(server: Any) -> None:
     if descriptor is None:
         return
 
+    from hubfleet_singleuser import collecting
+
     def tell() -> None:
         if not _listens(server):  # loading an extension may turn the loop before the server listens
             server.io_loop.call_later(BIND_S, tell)
             return
         os.write(int(descriptor), b"+")
         os.close(int(descriptor))
+        collecting.as_usual()
 
     server.io_loop.call_later(0, tell)
 

@@ -96,7 +96,8 @@ def test_it_becomes_what_a_file_says_when_it_is_let_in(tmp_path: Path, listening
     first = begun(tmp_path, listening)
     guest, _ = listening.accept()
     with guest, guest.makefile("rw") as lines:
-        assert json.loads(lines.readline()) == {"key": "the-key", "seen": {str(tmp_path): tmp_path.stat().st_ino}}
+        said = {"key": "the-key", "seen": {str(tmp_path): tmp_path.stat().st_ino}, "shown": {}}
+        assert json.loads(lines.readline()) == said
         assert first.poll() is None
         lines.write("enter\n")
         lines.flush()
@@ -110,6 +111,16 @@ def test_it_becomes_what_a_file_says_when_it_is_let_in(tmp_path: Path, listening
         "files": 200,
     }
     assert oct(os.stat(tmp_path / "private").st_mode) == "0o40700"
+
+
+def test_it_says_what_is_mounted_at_its_places(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc")
+    (tmp_path / "plain").mkdir()
+    told = enter._shown(["/proc", f"{tmp_path}/link", f"{tmp_path}/plain", "/nowhere"])
+    whole = {"type": "proc", "root": "/", "top": True, "has": ["sys"]}
+    assert told == {"/proc": whole, f"{tmp_path}/link": whole}
+    assert enter._shown([]) == {}
+    assert enter._plain(r"/my\040data") == "/my data"
 
 
 def test_it_becomes_nothing_when_nobody_waits(tmp_path: Path, listening: socket.socket) -> None:
