@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ from urllib.parse import unquote, urlsplit
 class Service:
     """What a REST service does: answers, slowly or wrongly if it is told so; ``asked``: the paths, in order.
 
-    ``host``: the address of this machine that it listens at.
+    ``host``: the address of this machine that it listens at. ``tls``: with which it listens, if it is reached by HTTPS.
     """
 
     base, host = "", "127.0.0.1"
+    tls: ssl.SSLContext | None = None
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -61,8 +63,10 @@ class Service:
 
         self._server = ThreadingHTTPServer((self.host, self._port), Handler)
         self._server.daemon_threads = True
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._port = self._server.server_address[1]
-        self.url = f"http://{self.host}:{self._port}{self.base}"
+        self.url = f"http{'s' if self.tls else ''}://{self.host}:{self._port}{self.base}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from hubfleet.config import Config, Mount
+from hubfleet.config.belonging import NOWHERE, Belonging
 from hubfleet.config.effective import groups_of
 from hubfleet.config.projects import is_project_id
 from hubfleet.errors import ConfigError
@@ -54,11 +55,11 @@ class Projects:
         """Let go of the service."""
         await self._rest.close()
 
-    async def of(self, user: str, folder: str) -> Found:
+    async def of(self, user: str, folder: str, belonging: Belonging = NOWHERE) -> Found:
         """Somebody's projects, as mounts in ``folder``. Never fails: a start goes on without."""
         settings = self._config.storage.projects
         assert settings is not None
-        members = list(_of_groups(self._config, user))
+        members = list(_of_groups(self._config, user, belonging))
         problem = ""
         if settings.service is not None:
             try:
@@ -90,9 +91,9 @@ class Projects:
         return [_member(item) for item in items]
 
 
-def _of_groups(config: Config, user: str) -> list[Membership]:
+def _of_groups(config: Config, user: str, belonging: Belonging) -> list[Membership]:
     found = []
-    for key in groups_of(config, user):
+    for key in groups_of(config, user, belonging):
         project = config.groups[key].project
         if project is not None:
             identifier = project.id or key

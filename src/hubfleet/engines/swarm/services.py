@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from hubfleet.config.effective import Effective
-from hubfleet.engines.contained import name_of
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.api import NameTaken, SwarmApi
 from hubfleet.engines.swarm.board import AGAIN_S, Board
+from hubfleet.engines.swarm.draining import closed, open_to
 from hubfleet.engines.swarm.kept import Kept
+from hubfleet.engines.swarm.places import name_of
 from hubfleet.engines.swarm.specification import Server, Settings
 from hubfleet.engines.swarm.tasks import cores_of, has_secret, is_over
 from hubfleet.launcher.base import StartFailed
@@ -29,6 +31,7 @@ class Services:
         self._board = board
         self._settings = settings
         self._kept = Kept(api, settings.layout.hub)
+        self._pinned: dict[str, str] = {}
 
     async def sweep(self) -> None:
         """Remove what the swarm keeps for no service. Raises as `SwarmApi`."""
@@ -37,17 +40,22 @@ class Services:
     async def make(self, secret: str, server: Server, effective: Effective, program: Mapping[str, Any]) -> str:
         """Make the service of a server; returns its id. ``program``: what is in the secret.
 
-        Raises StartFailed when an earlier server of this id does not end, and as `SwarmApi`.
+        Raises StartFailed when an earlier server of this id does not end, or all machines are drained; and as
+        `SwarmApi`.
         """
         name = name_of(self._settings.layout.hub, server.id)
-        nodes, held, configs, _ = await asyncio.gather(
+        image = self._settings.image_of(effective)
+        given, nodes, held, configs, _ = await asyncio.gather(
+            self._as_given(image),
             self._board.nodes(),
             self._kept.secret(secret, server.id, program),
-            self._kept.identity(self._settings.image, server.name, server.owner),
+            self._kept.identity(image, server.name, server.owner),
             self._await_earlier(name),
         )
-        cores = min(cores_of(nodes, self._settings.placement), default=None)
-        body = specification.service(self._settings, server, effective, held, configs, cores)
+        settings = replace(self._settings, image=given, images={})
+        drained = closed(self._settings, nodes)
+        cores = min(cores_of(nodes, open_to(self._settings)), default=None)
+        body = specification.service(settings, server, effective, held, configs, cores, drained)
         try:
             return await self._api.make_service(body)
         except NameTaken:  # one that a manager has made late, for a launcher that was killed
@@ -56,9 +64,19 @@ class Services:
             if "config" not in str(refusal):
                 raise
             self._kept.forget_known()  # somebody has removed them
-            configs = await self._kept.identity(self._settings.image, server.name, server.owner)
-            body = specification.service(self._settings, server, effective, held, configs, cores)
+            configs = await self._kept.identity(image, server.name, server.owner)
+            body = specification.service(settings, server, effective, held, configs, cores, drained)
         return await self._api.make_service(body)
+
+    async def _as_given(self, image: str) -> str:
+        """An image by the digest that its registry has it under. A machine asks the registry for a tag at each start,
+        though it has the image, and waits where that is away; for a digest that it has it asks nobody."""
+        if image not in self._pinned:
+            pinned = await self._api.pinned(image)
+            if pinned == image:
+                return image
+            self._pinned[image] = pinned
+        return self._pinned[image]
 
     async def _await_earlier(self, name: str) -> None:
         """Remove a server of this name that nobody has stopped; return when none runs any more. Raises StartFailed."""

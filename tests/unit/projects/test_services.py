@@ -1,0 +1,273 @@
+"""Project `services`: what a file says becomes containers without rights; and what is said of mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import command
+from hubfleet.errors import CheckError, ConfigError
+from hubfleet.layout import Layout
+from hubfleet.projects import Site
+from hubfleet.projects.load import load_project
+from hubfleet.projects.schema import PAGE, SCHEMA, main
+from hubfleet.projects.services.model import Service, ServicesConfig
+from hubfleet.resources import Account, Container, Directory, File, Image, Network, Resource
+
+REFERENCE = Path(__file__).parents[3] / "docs/reference"
+HEAD = "project: services\nname: shop\n"
+SECRET = "quite-secret-indeed"
+STACK = """\
+project: services
+name: shop
+machines:
+  web1: {ssh: root@192.0.2.1, roles: [web]}
+  data1: {ssh: root@192.0.2.2, roles: [data]}
+secrets: {db_password: file}
+services:
+  worker: {build: worker, role: data, depends_on: [db, queue], secrets: [db_password]}
+  db:
+    image: postgres:16.4
+    role: data
+    secrets: [db_password]
+    volumes: {db-data: /var/lib/postgresql/data}
+    environment: {POSTGRES_PASSWORD_FILE: /run/secrets/db_password}
+    health: [pg_isready]
+  queue: {image: "redis:7.4", role: data, user: root, volumes: {queue: /data}, tmpfs: [/var/run/redis], memory: 256M, ports: ["127.0.0.1:6379:6379"]}
+  front: {image: "nginx:1.27.2", role: web, ports: ["80:8080"], writable: true}
+"""
+ONE = "{image: 'nginx:1.27.2'}"
+MISTAKES = {
+    "no service": ("services: {}", "hubfleet.yaml:3: services: there is no service. Try: services: {api: {image: nginx:1.27.2}}"),
+    "no services": ("", "hubfleet.yaml:1: services: is required. Try: services: {'api': {'build': 'api'}}"),
+    "unknown key": (
+        f"services: {{api: {ONE}}}\nservice: {{}}",
+        "hubfleet.yaml:4: `service`: did you mean `services`?",
+    ),
+    "a path for a name": (
+        f"services: {{../api: {ONE}}}",
+        "hubfleet.yaml:3: services.../api: `../api` is not a name here. Try: lower-case letters, digits and `-`, 30 at most, such as api",
+    ),
+    "no image": (
+        "services:\n  api: {ports: []}",
+        "hubfleet.yaml:4: services.api: needs either `image` or `build`. Try: image: postgres:16.4, or build: ./api",
+    ),
+    "no version": (
+        "services: {api: {image: nginx}}",
+        "hubfleet.yaml:3: services.api.image: `nginx` means another image every week. Try: pin a version, such as name:2026-10-01",
+    ),
+    "nothing to build": (
+        "services: {api: {build: ../nowhere}}",
+        "hubfleet.yaml:3: services.api.build: there is no Dockerfile in `nowhere` beside this file. Try: ls -l {above}/nowhere",
+    ),
+    "the system hidden": (
+        "services:\n  api:\n    image: nginx:1.27.2\n    volumes: {data: /usr/../etc}",
+        "hubfleet.yaml:6: services.api.volumes.data: `/usr/../etc` must be absolute, without `..`. Try: /var/lib/data",
+    ),
+    "one volume in another": (
+        "services:\n  api: {image: 'a:1', volumes: {one: /data, two: /data/two}}",
+        "hubfleet.yaml:4: services.api: `/data/two` is inside `/data`. Try: directories beside each other",
+    ),
+    "a secret in a variable": (
+        "services: {api: {image: 'a:1', environment: {DB_PASSWORD: x}}}",
+        "hubfleet.yaml:3: services.api.environment.DB_PASSWORD: `DB_PASSWORD` looks like a secret, and whoever may ask the "
+        "engine could read it. Try: secrets: [...] for the service; many programs take DB_PASSWORD_FILE: /run/secrets/...",
+    ),
+    "a secret in an address": (
+        "services: {api: {image: 'a:1', environment: {DB: 'postgres://me:hunter2@db/x'}}}",
+        "hubfleet.yaml:3: services.api.environment.DB: a password in an address, or a zero byte. Try: secrets: [...] for the service",
+    ),
+    "a secret that is not there": (
+        "secrets: {db_password: file}\nservices: {api: {image: 'a:1', secrets: [db_password, db_pasword]}}",
+        "hubfleet.yaml:4: services.api.secrets: no secret `db_pasword`: did you mean `db_password`? Try: secrets: {db_pasword: file}, at the top",
+    ),
+    "everything": (
+        "services: {api: {image: 'a:1', user: root, capabilities: [SYS_ADMIN]}}",
+        "hubfleet.yaml:3: services.api.capabilities: `SYS_ADMIN` is not among what a service may have. Try: one of CHOWN, "
+        "DAC_OVERRIDE, FOWNER, KILL, NET_BIND_SERVICE, SETGID, SETUID, or none",
+    ),
+    "a port twice": (
+        "services:\n  a: {image: 'a:1', ports: ['80:80']}\n  b: {image: 'a:1', ports: ['127.0.0.1:80:80']}",
+        "hubfleet.yaml:5: services.b.ports: port 80 is a's already. Try: another port",
+    ),
+    "a circle": (
+        "services:\n  a: {image: 'a:1', depends_on: [b]}\n  b: {image: 'a:1', depends_on: [a]}",
+        "hubfleet.yaml:4: services.a.depends_on: a circle: a waits for b waits for a. Try: take one of these out",
+    ),
+    "nobody to wait for": (
+        "services:\n  api: {image: 'a:1', depends_on: [dbb]}\n  db: {image: 'a:1'}",
+        "hubfleet.yaml:4: services.api.depends_on: no service `dbb`: did you mean `db`? Try: services: {dbb: ...}",
+    ),
+    "waits for another machine": (
+        "machines: {m: {ssh: m, roles: [a]}, n: {ssh: n, roles: [b]}}\nservices:\n  a: {image: 'a:1', role: a, depends_on: [b]}\n  b: {image: 'a:1', role: b}",
+        "hubfleet.yaml:5: services.a.depends_on: `b` is on n, and a on m: no machine waits for another's. Try: the same role, or no depends_on",
+    ),
+    "no such role": (
+        "machines: {m: {ssh: m, roles: [web]}}\nservices: {a: {image: 'a:1', role: webb}}",
+        "hubfleet.yaml:4: services.a.role: no machine has the role `webb`: did you mean `web`? Try: roles: [webb] for one of the machines",
+    ),
+}  # fmt: skip
+# ruff: noqa: E501 - whole sentences on one line, to be found by searching for them
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "hubfleet.yaml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_message(mistake: str, tmp_path: Path) -> None:
+    text, message = MISTAKES[mistake]
+    with pytest.raises(ConfigError) as caught:
+        load_project(write(tmp_path, f"{HEAD}{text}\n"), environ={})
+    assert str(caught.value) == message.replace("{above}", str(tmp_path.parent))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "worker" / "Dockerfile").write_text("FROM python:3.12.7-slim\nCOPY app.py /\n")
+    (tmp_path / "worker" / "app.py").write_text("print('working')\n")
+    return tmp_path
+
+
+def wanted(folder: Path, text: str = STACK) -> dict[str, tuple[Resource, ...]]:
+    project, config, _ = load_project(write(folder, text), environ={})
+    site = Site(Layout("shop", Path("/var/lib/hubfleet"), True), folder, {"db_password": SECRET})
+    return {name: tuple(items) for name, items in project.desired(config, site).items()}
+
+
+def containers(items: tuple[Resource, ...]) -> dict[str, Container]:
+    return {item.name.partition("_")[2]: item for item in items if isinstance(item, Container)}
+
+
+def test_services_are_on_the_machine_of_their_role_in_the_order_of_what_they_need(folder: Path) -> None:
+    made = wanted(folder)
+    assert list(made) == ["web1", "data1"]
+    assert list(containers(made["web1"])) == ["front"]
+    assert list(containers(made["data1"])) == ["db", "queue", "worker"]
+    kinds = [item.kind for item in made["data1"]]
+    assert kinds.index("image") < kinds.index("network") < kinds.index("container")
+
+
+def test_a_container_has_no_rights_unless_it_says_so(folder: Path) -> None:
+    made = wanted(folder)
+    db, queue, front = (
+        containers(made[at])[name] for at, name in (("data1", "db"), ("data1", "queue"), ("web1", "front"))
+    )
+    for one in (db, queue, front):
+        assert one.capabilities == ()
+        assert one.network == "hubfleet-shop_services"
+        assert one.processes > 0
+    assert (db.user, queue.user) == ("hubservice-shop", "")
+    assert (db.read_only, front.read_only) == (True, False)
+    assert (queue.memory, queue.ports) == (256 * 1024**2, (("127.0.0.1", 6379, 6379),))
+    assert [path for path, _ in queue.tmpfs] == ["/tmp", "/var/run/redis"]
+    assert (front.ports, db.hostname, db.argv) == ((("0.0.0.0", 80, 8080),), "db", ())
+    assert any(isinstance(item, Account) and item.name == db.user for item in made["data1"])
+    assert len([item for item in made["data1"] if isinstance(item, Network)]) == 1
+    owners = {item.path: (item.owner, item.mode) for item in made["data1"] if isinstance(item, Directory)}
+    assert owners["/var/lib/hubfleet/shop/volumes/db-data"] == ("hubservice-shop", 0o700)
+    assert owners["/var/lib/hubfleet/shop/volumes/queue"] == ("root", 0o700)
+
+
+def test_a_secret_is_in_files_of_who_may_read_it_and_nowhere_else(folder: Path) -> None:
+    made = wanted(folder)
+    files = [item for item in made["data1"] if isinstance(item, File)]
+    assert sorted(file.path for file in files) == [
+        "/var/lib/hubfleet/shop/secrets/db/db_password",
+        "/var/lib/hubfleet/shop/secrets/worker/db_password",
+    ]
+    assert {(file.owner, file.mode, file.secret) for file in files} == {("hubservice-shop", 0o400, True)}
+    assert SECRET not in json.dumps([item.redacted().to_json() for items in made.values() for item in items])
+    db = containers(made["data1"])["db"]
+    assert ("/var/lib/hubfleet/shop/secrets/db", "/run/secrets", "ro") in db.mounts
+    assert db.depends == (files[0].sha256,)
+    assert not [mount for mount in containers(made["data1"])["queue"].mounts if "secrets" in mount[0]]
+
+
+def test_images_are_named_by_what_they_are_made_of(folder: Path) -> None:
+    def tags() -> dict[str, str]:
+        return {item.label: item.tag for item in wanted(folder)["data1"] if isinstance(item, Image)}
+
+    before = tags()
+    assert set(before) == {"shop_db", "shop_queue", "shop_worker"}
+    (folder / "worker" / "__pycache__").mkdir()
+    (folder / "worker" / "__pycache__" / "app.pyc").write_text("x")
+    assert tags() == before
+    (folder / "worker" / "app.py").write_text("print('working more')\n")
+    assert [label for label, tag in tags().items() if tag != before[label]] == ["shop_worker"]
+
+
+@pytest.mark.parametrize("text", ["RUN true\n", "FROM $BASE\n", "FROM debian\n"])
+def test_what_an_image_is_built_on_has_to_be_said(folder: Path, text: str) -> None:
+    (folder / "worker" / "Dockerfile").write_text(text)
+    with pytest.raises(CheckError, match="does not begin with an image of a version"):
+        wanted(folder)
+
+
+def test_a_link_out_of_a_directory_is_not_followed(folder: Path) -> None:
+    os.symlink("/etc/shadow", folder / "worker" / "data")
+    with pytest.raises(CheckError, match="data is a link"):
+        wanted(folder)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"listening": {"80": {"name": "apache2", "pid": 7}}},
+            "apache2 (pid 7) holds port 80. Try: end it, or another",
+        ),
+        ({"listening": {"80": {"name": "x", "pid": 7}}, "ports": {"80": "other"}}, "container other holds port 80"),
+        ({"listening": {"80": {"name": "x", "pid": 7}}, "ports": {"80": "hubfleet-shop_api"}}, ""),
+        ({"docker": {"swarm": True}}, "part of a swarm"),
+        ({}, ""),
+    ],
+)
+def test_what_a_machine_says_of_itself_is_looked_at(folder: Path, facts: dict[str, Any], words: str) -> None:
+    project, config, _ = load_project(write(folder, STACK), environ={})
+    said = [*project.checks(config, "web1", {"listening": {}, "ports": {}, "docker": None, **facts})]
+    assert (words in said[0]) if words else said == []
+
+
+def test_a_secret_that_nobody_has_written_is_told(folder: Path) -> None:
+    here = "project: services\nname: shop\nsecrets: {key: file}\nservices: {a: {image: 'a:1', secrets: [key]}}\n"
+    write(folder, here)
+    done = command.run(folder, "plan")
+    assert done.code == 3
+    told = "hubfleet.yaml:3: nobody has written the secret key. Try: `key: ...` in hubfleet.secrets.yaml"
+    assert told in done.err
+    (folder / "hubfleet.secrets.yaml").write_text("kye: x\n")
+    (folder / "hubfleet.secrets.yaml").chmod(0o600)
+    done = command.run(folder, "plan")
+    assert "`kye` is not a secret that the configuration names: did you mean `key`? Try: key" in done.err
+
+
+def test_names_of_two_deployments_never_meet(folder: Path) -> None:
+    """Such as service b-c of a, and service c of a-b."""
+    text = "project: services\nname: {}\nservices: {{{}: {{image: 'a:1'}}}}\n"
+    one = containers(wanted(folder, text.format("a", "b-c"))["this machine"])
+    two = containers(wanted(folder, text.format("a-b", "c"))["this machine"])
+    assert one["b-c"].name != two["c"].name
+
+
+def test_the_written_reference_is_up_to_date(tmp_path: Path) -> None:
+    main(tmp_path)
+    for name in (PAGE, SCHEMA):
+        assert (REFERENCE / name).read_text() == (tmp_path / name).read_text(), "run: make docs"
+
+
+def test_every_setting_is_described_with_examples_that_are_valid() -> None:
+    for name, field in Service.model_fields.items():
+        usual = {"build": "api"} if name != "build" else {}
+        usual = {} if name == "image" else {**usual, "user": "root"} if name == "capabilities" else usual
+        assert field.description
+        for example in field.examples or []:
+            Service.model_validate({**usual, name: example})
+    assert all(field.description and field.examples for field in ServicesConfig.model_fields.values())
