@@ -10,7 +10,8 @@ cd /root
 echo "hub: guest" > hubfleet.yaml
 /opt/hubfleet/.venv/bin/python -c "
 from hubfleet.agent import converge as agent
-from hubfleet.cli.deployment import Options, open_deployment
+from hubfleet.cli.begin import open_deployment
+from hubfleet.cli.reading import Options
 for _, change in open_deployment(Options(), detach=True).plan().changes:
     if change.resource.kind == \"environment\":
         agent.apply(change, print)

@@ -5,75 +5,58 @@ One boot, one script, many questions: the processor is emulated, and the whole t
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from guestimages import Image, image, run
+from guests import Guests
 
 import needs
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-CACHE = Path(os.environ.get("HUBFLEET_TEST_CACHE", "/var/cache/hubfleet-tests"))
+HARNESS = HERE.parent / "local" / "harness.py"
+SETUP, SCRIPT = HERE / "systemd_setup.sh", HERE / "systemd_script.py"
+THERE = "opt/hubfleet"
 LIMIT_S = 1100
 Seen = dict[str, dict[str, Any]]
 
-pytestmark = [
-    needs.root(),
-    needs.linux(),
-    needs.command("mmdebstrap"),
-    needs.command("mke2fs", package="e2fsprogs"),
-    needs.command("qemu-system-x86_64", package="qemu-system-x86"),
-    pytest.mark.timeout(1800),
-]
+pytestmark = needs.guests(1800)
 
 
-def key() -> str:
-    """Changes with everything that goes into the image."""
-    digest = hashlib.sha256()
-    parts = [REPOSITORY / "pyproject.toml", *(HERE / name for name in ("guest.sh", "clean_root.sh", "guest_setup.sh"))]
-    parts += [path for name in ("src", "requirements") for path in sorted((REPOSITORY / name).rglob("*"))]
-    for path in [*parts, HERE / "harness.py"]:
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(REPOSITORY)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+def furnish(root: Path) -> None:
+    """This checkout, installed as `make venv` does it, with the environments of hub `guest`."""
+    there = root / THERE
+    (there / "tests/local").mkdir(parents=True)
+    for folder in ("src", "requirements"):
+        shutil.copytree(REPOSITORY / folder, there / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / file, there / file)
+    shutil.copy(HARNESS, there / "tests/local")
+    run(root, SETUP)
 
 
-def image(temporary: Path) -> Path:
-    """The directory with the guest's disk and kernel: made once, and only the latest is kept."""
-    wanted = CACHE / f"guest-{key()}"
-    if not (wanted / "disk").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        subprocess.run([HERE / "guest.sh", "image", temporary / "image"], check=True)
-        for old in CACHE.glob("guest-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree(temporary / "image", temporary / "sparse", copy_function=_copy_sparse)
-        shutil.rmtree(temporary / "image")
-        shutil.move(temporary / "sparse", wanted)
-    return wanted
-
-
-def _copy_sparse(source: str, target: str) -> None:
-    subprocess.run(["cp", "--sparse=always", source, target], check=True)
+def with_checkout() -> Image:
+    """The image with hubfleet, made anew when anything of it changes."""
+    folders = [path for name in ("src", "requirements") for path in sorted((REPOSITORY / name).rglob("*"))]
+    kept = [path for path in folders if path.is_file() and "__pycache__" not in path.parts]
+    return image("hubfleet", [REPOSITORY / "pyproject.toml", *kept, HARNESS, SETUP], furnish)
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(guests: Guests) -> Seen:
     """What the script in the guest has seen of each thing."""
-    temporary = tmp_path_factory.mktemp("guest")
-    out = temporary / "seen"
-    command = [HERE / "guest.sh", "boot", image(temporary), HERE / "guest_script.py", out]
-    try:
-        subprocess.run(command, check=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
-    finally:
-        print(out.read_text(errors="replace") if out.exists() else "the guest said nothing")
-    lines = [json.loads(line) for line in out.read_text().splitlines() if line.startswith('{"what": ')]
+    guest = guests.begin("guest", with_checkout(), memory="3G", processors=4)
+    guest.await_up()
+    guest.put(SCRIPT, "/run/script.py")
+    said = guest.run(f"cd /root && /{THERE}/.venv/bin/python /run/script.py 2>&1", check=False, limit_s=LIMIT_S)
+    print(said)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith('{"what": ')]
     found = {line["what"]: line for line in lines}
+    assert lines, said
     assert "failed" not in found, found["failed"]
     return found
 
