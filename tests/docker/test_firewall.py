@@ -19,7 +19,7 @@ from converging import converge, look, own, remove
 from elsewhere import INTERNET, NEAR, PORT, PRIVATE, RESOLVER, Elsewhere, run
 
 import needs
-from hubfleet.agent import dockerengine
+from hubfleet.agent import atboot, dockerengine
 from hubfleet.agent import firewall as firewall_agent
 from hubfleet.resources import Firewall
 
@@ -87,7 +87,7 @@ def site(engine: dockerd.Dockerd, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("etc")
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patched:
         patched.setattr(firewall_agent, "RULES", folder / "hubfleet" / "firewall")
-        patched.setattr(firewall_agent, "UNITS", folder)
+        patched.setattr(atboot, "UNITS", folder)
         patched.setattr(firewall_agent, "RESOLVERS", (folder / "resolv.conf",))
         yield Site(engine, stack, folder)
 
@@ -203,7 +203,7 @@ def test_the_rules_are_roots_alone_and_all_of_it_is_removed(wall: Firewall) -> N
     assert rules.stat().st_mode & 0o777 == 0o600
     assert (firewall_agent.RULES.stat().st_mode & 0o777) == 0o700
     remove(wall)
-    assert list(firewall_agent.RULES.iterdir()) == []
+    assert not firewall_agent.RULES.exists()
     assert wall.table not in run("nft", "list", "tables")
 
 

@@ -157,10 +157,10 @@ def in_force(machine: Machine) -> bool:
 
 def test_without_the_guard_everybody_reaches_everybody(people: People) -> None:
     for one, other in people.pairs:
-        found = ways(one, other)
         # between machines nobody tells IPv6 neighbours of each other
         shut = set() if one.machine is other.machine else {"tcp6", "udp6"}
-        assert found.keys() - reached(found) == shut, (one.name, other.name, found)
+        # one that has just come is not a neighbour of the others at once
+        soon(lambda: (found := ways(one, other)).keys() - reached(found) == shut)  # noqa: B023
     for one in (people.ann, people.bob):
         assert all(one.reaches(*DOORS, *SHUT))
 
@@ -235,10 +235,10 @@ def test_rules_stay_while_the_guard_is_dead_and_are_kept_again_after(kept: Fleet
 
 def test_the_engine_is_restarted_and_the_network_made_anew(kept: Fleet) -> None:
     work1 = kept["work1"]
-    number = work1.run(f"stat -Lc %i {namespace(work1)}")
+    work1.run(f"nsenter --net={namespace(work1)} nft add table inet earlier")  # its number may be given out again
     work1.run("systemctl restart docker")
     soon(lambda: work1.docker("inspect", "--format", "{{.State.Health.Status}}", "guard") == "healthy", 90)
-    assert work1.run(f"stat -Lc %i {namespace(work1)}") != number
+    assert "earlier" not in work1.run(f"nsenter --net={namespace(work1)} nft list tables")
     assert in_force(work1)
     bob, cat = place(work1, "bob"), place(work1, "cat")
     assert reached(ways(bob, cat)) == set()

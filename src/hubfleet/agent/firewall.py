@@ -9,16 +9,16 @@ import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 
-from hubfleet.agent import dockerengine, file
+from hubfleet.agent import atboot, dockerengine
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import tool
+from hubfleet.agent.programs import call
 from hubfleet.errors import ApplyError, CheckError
 from hubfleet.resources.base import Change, Observed
-from hubfleet.resources.file import File
 from hubfleet.resources.firewall import Firewall
 
 RULES = Path("/etc/hubfleet/firewall")
-UNITS = Path("/etc/systemd/system")
+_FOLDER = 0o700
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 """The machine's resolvers, and where they are if the first names nothing but systemd's own."""
 _UNIT = """\
@@ -50,9 +50,14 @@ def observe(firewall: Firewall) -> Observed | None:
     """What is in force is compared with what the kernel listed right after it was loaded: a digest in the table
     itself would still be there after somebody has taken a rule out."""
     listing = _listing(firewall)
-    if listing is None and not any(os.path.lexists(path) for path in _files(firewall)):
+    rules, record, unit = _files(firewall)
+    if listing is None and not any(os.path.lexists(path) for path in (rules, record, atboot.UNITS / unit)):
         return None
-    return {"loaded": _loaded(firewall, listing), "kept": _kept(firewall), "resolvers": _resolvers()}
+    return {
+        "loaded": _loaded(firewall, listing),
+        "kept": atboot.kept(unit, _unit_text(firewall)),
+        "resolvers": _resolvers(),
+    }
 
 
 def apply(firewall: Firewall, change: Change, progress: Progress) -> None:
@@ -64,41 +69,26 @@ def apply(firewall: Firewall, change: Change, progress: Progress) -> None:
         return
     rules, record, unit = _files(firewall)
     text = firewall.rules(_resolvers())
-    for folder in (RULES.parent, RULES):
-        folder.mkdir(mode=0o755 if folder == RULES.parent else 0o700, exist_ok=True)
-    _write(rules, text, 0o600, progress)
-    _run("nft", "-f", str(rules))
-    if _systemd():
-        _write(unit, _unit_text(firewall), 0o644, progress)
-        _run("systemctl", "daemon-reload")
-        _run("systemctl", "enable", unit.name)
-        _run("systemctl", "restart", unit.name)
+    atboot.write(rules, text, 0o600, _FOLDER)
+    call("nft", "-f", str(rules))
+    atboot.keep(unit, _unit_text(firewall), "restart")
     listing = _listing(firewall)
-    _write(record, json.dumps({"rules": _digest(text), "listing": _digest(listing or "")}) + "\n", 0o600, progress)
+    noted = {"rules": _digest(text), "listing": _digest(listing or "")}
+    atboot.write(record, json.dumps(noted) + "\n", 0o600, _FOLDER)
 
 
 def _remove(firewall: Firewall) -> None:
     rules, record, unit = _files(firewall)
-    if unit.exists():
-        if _systemd():
-            _run("systemctl", "disable", "--now", unit.name)
-        unit.unlink()
-        if _systemd():
-            _run("systemctl", "daemon-reload")
+    atboot.end(unit)
     if _listing(firewall) is not None:
-        _run("nft", "delete", "table", "inet", firewall.table)
-    record.unlink(missing_ok=True)
-    rules.unlink(missing_ok=True)
+        call("nft", "delete", "table", "inet", firewall.table)
+    atboot.forget(record, rules)
 
 
-def _files(firewall: Firewall) -> tuple[Path, Path, Path]:
+def _files(firewall: Firewall) -> tuple[Path, Path, str]:
     """The rules, the record of what the kernel made of them, and the unit that loads them."""
-    folder = RULES
-    return (
-        folder / f"{firewall.name}.nft",
-        folder / f"{firewall.name}.loaded",
-        UNITS / f"hubfleet-firewall-{firewall.name}.service",
-    )
+    name = firewall.name
+    return RULES / f"{name}.nft", RULES / f"{name}.loaded", f"hubfleet-firewall-{name}.service"
 
 
 def _loaded(firewall: Firewall, listing: str | None) -> str:
@@ -111,19 +101,6 @@ def _loaded(firewall: Firewall, listing: str | None) -> str:
     if listing is None or recorded != {"rules": _digest(text), "listing": _digest(listing)}:
         return ""
     return _digest(text)
-
-
-def _kept(firewall: Firewall) -> bool:
-    """Whether the unit is as wanted and switched on; without systemd there is none to want."""
-    if not _systemd():
-        return True
-    unit = _files(firewall)[2]
-    try:
-        as_wanted = unit.read_text(encoding="utf-8") == _unit_text(firewall)
-    except FileNotFoundError:
-        return False
-    command = ["systemctl", "is-enabled", "--quiet", unit.name]
-    return as_wanted and subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def _unit_text(firewall: Firewall) -> str:
@@ -167,26 +144,8 @@ def _asked(text: str) -> bool:
         return False
 
 
-def _systemd() -> bool:
-    return dockerengine.SYSTEMD.exists()
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _write(path: Path, text: str, mode: int, progress: Progress) -> None:
-    wanted = File(str(path), text, mode=mode)
-    file.apply(wanted, Change(wanted, "update"), progress)
-
-
-def _run(*command: str) -> None:
-    program = tool(command[0])
-    if program is None:
-        raise ApplyError(f"{command[0]} is not installed")
-    done = subprocess.run([program, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ApplyError(f"{' '.join(command)}: {_said(done)}")
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

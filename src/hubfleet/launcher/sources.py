@@ -10,6 +10,7 @@ from hubfleet.launcher.ownercommand import CommandSource
 from hubfleet.launcher.owners import Owners, Source
 from hubfleet.launcher.projects import Projects
 from hubfleet.launcher.tas import TasSource
+from hubfleet.layout import OWNERS
 
 
 def owners_of(config: Config, secrets: Mapping[str, str], directory: Path) -> Owners:
@@ -25,7 +26,7 @@ def owners_of(config: Config, secrets: Mapping[str, str], directory: Path) -> Ow
         source = LdapSource(options.ldap, password)
     elif options.command is not None:
         source = CommandSource(directory / "owner-command", password)
-    return Owners(options, source, directory / "owners.json")
+    return Owners(options, source, directory / OWNERS)
 
 
 def projects_of(config: Config, secrets: Mapping[str, str]) -> Projects | None:

@@ -11,17 +11,21 @@ from hubfleet.resources.registry import KINDS, from_json
 
 if TYPE_CHECKING:
     from hubfleet.resources.account import Account
+    from hubfleet.resources.comeback import Comeback
     from hubfleet.resources.container import Container
     from hubfleet.resources.database import Database
     from hubfleet.resources.directory import Directory
+    from hubfleet.resources.disk import Disk
     from hubfleet.resources.dockerengine import DockerEngine
     from hubfleet.resources.environment import Environment, tree_digest
+    from hubfleet.resources.export import Export
     from hubfleet.resources.file import File
     from hubfleet.resources.firewall import Firewall
     from hubfleet.resources.image import Image
     from hubfleet.resources.imagegiven import ImageGiven
     from hubfleet.resources.imagetaken import ImageTaken
     from hubfleet.resources.network import Network
+    from hubfleet.resources.opening import Opening
     from hubfleet.resources.process import Process
     from hubfleet.resources.shareddirectory import SharedDirectory
     from hubfleet.resources.skeleton import Skeleton
@@ -29,15 +33,19 @@ if TYPE_CHECKING:
     from hubfleet.resources.swarmmember import SwarmMember
     from hubfleet.resources.swarmnode import SwarmNode
     from hubfleet.resources.trial import Trial
+    from hubfleet.resources.volumes import Volumes
 
 __all__ = [
     "Account",
     "Change",
+    "Comeback",
     "Container",
     "Database",
     "Directory",
+    "Disk",
     "DockerEngine",
     "Environment",
+    "Export",
     "File",
     "Firewall",
     "Image",
@@ -45,6 +53,7 @@ __all__ = [
     "ImageTaken",
     "Network",
     "Observed",
+    "Opening",
     "Process",
     "Resource",
     "SharedDirectory",
@@ -53,6 +62,7 @@ __all__ = [
     "SwarmMember",
     "SwarmNode",
     "Trial",
+    "Volumes",
     "fingerprint",
     "from_json",
     "tree_digest",

@@ -90,6 +90,10 @@ class Resource:
         """
         raise NotImplementedError
 
+    def absent(self, observed: Observed | None) -> bool:
+        """Whether there is nothing of it. Pure."""
+        return observed is None
+
     def removal(self, observed: Observed | None) -> Change | None:
         """The change that removes this; None if it is gone, is never removed, or is still in use. Pure."""
         if observed is None or not self.removable:

@@ -23,7 +23,7 @@ _DOWN = {
     "silent": "it runs and does not answer",
 }
 
-_SAYS_NOTHING = ("name", "reads", "ready", "impact", "noticed")
+_SAYS_NOTHING = ("name", "reads", "database", "database_copy", "ready", "impact", "noticed")
 """Fields whose change is no reason for another container."""
 _ADDED = ("networks", "hostname")
 """Fields of a later release: one that has none of them is what it was before."""
@@ -33,17 +33,19 @@ _ADDED = ("networks", "hostname")
 class Container(Resource):
     """A container of a hub: with no privileges but those named, and no way to gain more.
 
-    argv, environment: the program, whatever the image would run; no secrets.
+    argv, environment: the program, whatever the image would run (none: that one); no secrets.
     directory:    where it runs; empty: as the image says.
     depends:      digests of files it reads at start: when one changes, the container is replaced.
     user, groups: names of accounts and groups of the machine; an empty user is root.
     reads:        paths of those files; an earlier container that is put back gets back what it was started with.
+    database:     path of a database that a later one may change so that an earlier one cannot read it: one that is put
+                  back gets it back as it was. Empty: none. database_copy: where it is kept meanwhile.
     mounts:       (path on the machine, path in the container, "ro" or "rw"); the first must be there.
     tmpfs:        (path, size in bytes): file systems in memory.
     network:      "none", "host" or a network's name.
     networks:     (name, fixed address) of further networks; or of that one, if it has the same name. An empty address:
                   the engine chooses.
-    hostname:     what it takes itself for; empty: the engine chooses.
+    hostname:     what it takes itself for, and others on its network call it; empty: the engine chooses.
     ports:        (address of the machine, its port, the container's port).
     capabilities: without CAP_; all others are dropped.
     read_only:    nothing but mounts and tmpfs can be written.
@@ -71,6 +73,8 @@ class Container(Resource):
     directory: str = ""
     depends: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    database: str = ""
+    database_copy: str = ""
     user: str = ""
     groups: tuple[str, ...] = ()
     mounts: tuple[tuple[str, str, str], ...] = ()

@@ -95,6 +95,7 @@ class Firewall(Resource):
     interface: the bridge; it need not be there yet.
     allow:     addresses or networks that may be reached although they are private.
     deny:      those that are not reached though they are allowed or public: other machines of the hub's.
+    closed:    ports that are reached nowhere: what listens there takes anybody on this machine for the machine.
     Observed keys: loaded (`digest` of the rules that are in force; empty if they are not as they were loaded),
     kept (they come back after a restart of the machine), resolvers (addresses of those the machine uses).
     """
@@ -107,6 +108,7 @@ class Firewall(Resource):
     interface: str
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    closed: tuple[int, ...] = ()
 
     @property
     def table(self) -> str:
@@ -130,6 +132,8 @@ class Firewall(Resource):
             for version in (4, 6)
         )
         drops = _DENIED if self.deny else ""
+        if self.closed:
+            drops += f"\t\tmeta l4proto {{ tcp, udp }} th dport {{ {', '.join(map(str, self.closed))} }} drop\n"
         return _RULES.format(interface=self.interface, table=self.table, sets=sets, denied=drops)
 
     def digest(self, resolvers: Iterable[str]) -> str:
@@ -140,7 +144,9 @@ class Firewall(Resource):
         if observed is None:
             allowed = (f"but {', '.join(self.allow)}",) if self.allow else ()
             denied = (f"nor {', '.join(self.deny)}",) if self.deny else ()
-            return Change(self, "create", (f"from {self.interface}, no private address is reached", *allowed, *denied))
+            closed = (f"nor port {', '.join(map(str, self.closed))} anywhere",) if self.closed else ()
+            what = f"from {self.interface}, no private address is reached"
+            return Change(self, "create", (what, *allowed, *denied, *closed))
         lines = []
         if observed["loaded"] != self.digest(observed["resolvers"]):
             words = "the rules in force are other ones" if observed["loaded"] else "the rules are not in force"

@@ -19,6 +19,8 @@ from hubfleet.resources.dockerengine import known
 RECIPE = 1
 """Raise it when the agent builds the same files into something different."""
 REPOSITORY = "hubfleet"
+PLACE = "/opt/hubfleet"
+"""Where an image has what is ours. Each step of a build that makes something names it, and so is known as ours."""
 _DOCKERFILE = "Dockerfile"
 _LEVEL = 3
 """Of compression. Every plan has its archives made, and few have an image built: this takes a third of the usual time,

@@ -12,8 +12,10 @@ from hubfleet.resources.base import Resource
 KINDS = {
     "account": "Account",
     "directory": "Directory",
+    "disk": "Disk",
     "file": "File",
     "environment": "Environment",
+    "export": "Export",
     "process": "Process",
     "docker engine": "DockerEngine",
     "image": "Image",
@@ -21,6 +23,8 @@ KINDS = {
     "image from the registry": "ImageTaken",
     "network": "Network",
     "firewall": "Firewall",
+    "opening": "Opening",
+    "start after boot": "Comeback",
     "container": "Container",
     "shared directory": "SharedDirectory",
     "skeleton": "Skeleton",
@@ -29,6 +33,7 @@ KINDS = {
     "swarm node": "SwarmNode",
     "trial": "Trial",
     "database": "Database",
+    "set of volumes": "Volumes",
 }
 """The class of each kind. It is in the module of that name, in lower case; `agent/` has one of the same name."""
 

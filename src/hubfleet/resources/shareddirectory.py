@@ -37,4 +37,4 @@ class SharedDirectory(Resource):
     def diff(self, observed: Observed | None) -> Change | None:
         if observed is not None and observed["content"] == self.content:
             return None
-        return Change(self, "update", ("it is looked whether this is the same here as on the hub's machine",))
+        return Change(self, "update", ("it is looked whether this is the same here as on the machine that has it",))

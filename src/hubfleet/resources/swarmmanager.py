@@ -52,6 +52,8 @@ class SwarmManager(Resource):
         if observed is None or not known(observed):
             return Change(self, "create", (f"a swarm that other machines join at {self.address}",))
         refuse_foreign(observed)
+        if observed["state"] == PENDING:
+            return Change(self, "start", (COMES_BACK,))
         if not observed["manager"]:
             lines = (f"it leaves the swarm of {said(observed['managers'])}", f"and makes one at {self.address}")
             return Change(self, "update", lines, SERVERS_END)
@@ -77,6 +79,9 @@ class SwarmManager(Resource):
 
 
 SERVERS_END = "users' servers on this machine end"
+PENDING = "pending"
+"""The state of an engine that has just been started, and is not back in its swarm yet."""
+COMES_BACK = "it is not back in its swarm yet, and is waited for"
 
 
 def said(addresses: list[str]) -> str:

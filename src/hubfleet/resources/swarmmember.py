@@ -8,7 +8,15 @@ from typing import ClassVar
 
 from hubfleet.resources.base import Action, Change, Observed, Resource
 from hubfleet.resources.dockerengine import known
-from hubfleet.resources.swarmmanager import JOINING, SERVERS_END, SwarmManager, refuse_foreign, said
+from hubfleet.resources.swarmmanager import (
+    COMES_BACK,
+    JOINING,
+    PENDING,
+    SERVERS_END,
+    SwarmManager,
+    refuse_foreign,
+    said,
+)
 
 WORKER_TOKEN = "swarm worker token"
 """What a manager's machine is asked for, so that another may join: JSON with token, and nodes (ids of those it has)."""
@@ -76,7 +84,9 @@ class SwarmMember(Resource):
             return Change(self, "create", (joins,))
         refuse_foreign(observed)
         reason = self._reason(observed)
-        return Change(self, "update", (reason, joins), SERVERS_END) if reason else None
+        if reason:
+            return Change(self, "update", (reason, joins), SERVERS_END)
+        return Change(self, "start", (COMES_BACK,)) if observed["state"] == PENDING else None
 
     def _reason(self, observed: Observed) -> str:
         """Why it has to join anew; empty if it has not."""

@@ -11,6 +11,7 @@ from hubfleet.resources.swarmmanager import NAMING
 from hubfleet.resources.swarmmember import SwarmMember
 
 ACTIVE, DRAIN = "active", "drain"
+READY = "ready"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class SwarmNode(Resource):
     address:      of the machine, as the manager sees it.
     labels:       without what they begin with.
     availability: "active", or "drain": what runs there is ended, and nothing is started.
+    awaited:      whether it is to be ready, which is waited for: one that has just booted has none of the swarm's
+                  networks before.
     Absent: no node is known by this name. Observed keys: id (empty: only earlier nodes have the name), state (ready,
     down and others), manager (whether it is one), labels (this hub's, without what they begin with), availability, old
     (ids of the earlier ones); or `dockerengine.STOPPED`.
@@ -38,6 +41,7 @@ class SwarmNode(Resource):
     address: str
     labels: dict[str, str] = field(default_factory=dict)
     availability: str = ACTIVE
+    awaited: bool = True
 
     @property
     def prefix(self) -> str:
@@ -79,6 +83,8 @@ class SwarmNode(Resource):
             if observed["availability"] != self.availability:
                 lines.append(f"availability {observed['availability']} -> {self.availability}")
                 impact = "users' servers there end" if self.availability == DRAIN else ""
+            if self.awaited and observed["state"] != READY:
+                lines.append(f"the swarm has it as {observed['state']}; it is waited for")
         return Change(self, "update", tuple(lines), impact) if lines else None
 
     def removal(self, observed: Observed | None) -> Change | None:
@@ -86,7 +92,7 @@ class SwarmNode(Resource):
             return None
         if observed["manager"]:
             return Change(self, "remove", ("its labels are removed",))
-        ready = observed["state"] == "ready"
+        ready = observed["state"] == READY
         lines = ("what runs there is ended, then it is forgotten",) if ready else ("it is down, and is forgotten",)
         return Change(self, "remove", lines, "users' servers there end" if ready else "")
 

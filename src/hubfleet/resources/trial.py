@@ -15,6 +15,7 @@ from hubfleet.resources.file import File
 LABEL = "hubfleet.trial"
 """On the second hub's own containers; its value is the name of the hub that serves."""
 HUB_LABEL = "hubfleet.hub"
+SERVER_LABEL = "hubfleet.server"
 """On the containers of users' servers; its value is the name of their hub."""
 
 _DETAIL = (

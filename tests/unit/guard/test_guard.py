@@ -26,7 +26,7 @@ def test_what_may_pass() -> None:
     lines = [line.strip() for line in text.splitlines()]
     first, last = lines.index("chain forward {"), lines.index("}")
     assert lines[first + 1 : last] == [
-        "type filter hook forward priority 0; policy drop;",
+        "type filter hook forward priority -200; policy drop;",
         "ether type arp accept",
         "ip saddr 10.88.0.0/26 ip daddr 10.88.0.0/20 meta l4proto tcp accept",
         "ip saddr 10.88.0.0/20 ip daddr 10.88.0.0/26 tcp flags & (syn | ack) != syn accept",

@@ -150,6 +150,10 @@ def test_rules_differ_with_what_they_are_made_of() -> None:
     text = denying.rules([])
     assert text.index("ip daddr @denied4 drop") < text.index("ip daddr @allowed4 return")
     assert text.index("ip6 daddr @denied6 drop") < text.index("ip6 daddr @allowed6 return")
+    closing = replace(FIREWALL, closed=(2049,))
+    assert closing.diff(observed)
+    text = closing.rules([])
+    assert text.index("th dport { 2049 } drop") < text.index("ip daddr @allowed4 return")
     with pytest.raises(ValueError, match="ten"):
         replace(FIREWALL, allow=("ten",)).rules([])
 
@@ -174,6 +178,7 @@ def test_what_a_container_needs(other: dict[str, Any], action: str, impact: str)
 
 def test_a_container_is_replaced_for_every_field_that_decides_what_it_is() -> None:
     other: dict[str, Any] = {"name": "x", "reads": ("/x",), "ready": "/x", "impact": "x", "noticed": False}
+    other |= {"database": "/x", "database_copy": "/y"}
     assert replace(CONTAINER, **other).fingerprint == CONTAINER.fingerprint
     for field in fields(CONTAINER):
         if field.name not in other:

@@ -10,16 +10,27 @@ from typing import Any
 
 import pytest
 
-from hubfleet import agent
+from hubfleet.agent import converge
 from hubfleet.errors import CheckError
 from hubfleet.parcel import parcel
-from hubfleet.resources import Container, Network, Resource, SwarmManager, SwarmMember, SwarmNode, from_json
+from hubfleet.resources import (
+    Comeback,
+    Container,
+    Network,
+    Resource,
+    SwarmManager,
+    SwarmMember,
+    SwarmNode,
+    Volumes,
+    from_json,
+)
 from hubfleet.resources.base import SERVING
 from hubfleet.resources.dockerengine import STOPPED
 
 MANAGER = SwarmManager("lab", "10.0.0.1")
 MEMBER = SwarmMember("lab", "hub1", "10.0.0.1", "10.0.0.2", "work1")
 NODE = SwarmNode("work1", "lab", "10.0.0.2", {"worker": "yes"})
+COMEBACK = Comeback("lab", "/var/lib/hubfleet/lab", ("hubfleet-lab-homes",))
 FLEET = Network(
     "fleet",
     driver="overlay",
@@ -36,10 +47,14 @@ KNOWN: dict[str, Any] = {"id": "n2", "state": "ready", "manager": False, "availa
 KNOWN |= {"labels": {"worker": "yes", "machine": "work1"}}
 
 
-@pytest.mark.parametrize("resource", [MANAGER, MEMBER, NODE, FLEET], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "resource",
+    [MANAGER, MEMBER, NODE, FLEET, Volumes("lab"), Comeback("lab", "/x", ("a", "b"))],
+    ids=lambda one: one.kind,
+)
 def test_json_there_and_back_and_the_agent_that_is_sent_knows_it(resource: Resource) -> None:
     assert from_json(json.loads(json.dumps(resource.to_json()))) == resource
-    assert agent.converge.handler(resource.kind)
+    assert converge.handler(resource.kind)
     names = zipfile.ZipFile(io.BytesIO(parcel())).namelist()
     module = type(resource).__module__.rsplit(".", 1)[1]
     assert {f"hubfleet/agent/{module}.py", f"hubfleet/resources/{module}.py"} <= set(names)
@@ -111,6 +126,54 @@ def test_what_a_node_lacks() -> None:
     drained = replace(NODE, availability="drain").diff(KNOWN)
     assert drained
     assert drained.impact == "users' servers there end"
+
+
+@pytest.mark.parametrize("state", ["down", "unknown", "disconnected"])
+def test_a_node_that_is_not_ready_is_waited_for_unless_it_may_be_dead(state: str) -> None:
+    change = NODE.diff({**KNOWN, "state": state})
+    assert change
+    assert change.detail == (f"the swarm has it as {state}; it is waited for",)
+    assert change.impact == ""
+    assert replace(NODE, awaited=False).diff({**KNOWN, "state": state}) is None
+    assert change.resource.stage(change.action) < SERVING
+
+
+@pytest.mark.parametrize(("resource", "observed"), [(MANAGER, MANAGES), (MEMBER, JOINED)], ids=["manager", "member"])
+def test_an_engine_that_is_coming_back_is_waited_for_and_joins_nothing_anew(
+    resource: Resource, observed: dict[str, Any]
+) -> None:
+    change = resource.diff({**observed, "state": "pending", "manager": False, "managers": ["10.0.0.1"]})
+    assert change
+    assert (change.action, change.impact) == ("start", "")
+    assert change.detail == ("it is not back in its swarm yet, and is waited for",)
+
+
+def test_volumes_of_servers_are_never_missing_and_go_when_nobody_comes_any_more() -> None:
+    volumes = Volumes("lab")
+    for observed in (None, STOPPED, {"names": ["a"]}):
+        assert volumes.diff(observed) is None
+        assert volumes.steady(observed) is None
+    assert volumes.absent(None)
+    assert (volumes.removal(None), volumes.removal(STOPPED)) == (None, None)
+    for names, words in ((["a"], "1 of users' servers"), (["a", "b"], "2 of users' servers")):
+        change = volumes.removal({"names": names})
+        assert change
+        assert change.detail == (f"{words}; nobody's files are in them",)
+
+
+def test_what_is_tried_after_a_boot_is_wanted_where_systemd_is() -> None:
+    comeback = Comeback("lab", "/var/lib/hubfleet/lab", ("hubfleet-lab-homes",))
+    for seen, action in (
+        (None, "create"),
+        ({"there": False, "kept": False}, "create"),
+        ({"there": True, "kept": False}, "update"),
+    ):
+        change = comeback.diff(seen)
+        assert change is not None
+        assert (change.action, change.detail) == (action, ("hubfleet-lab-homes: tried until it runs",))
+    for kept in (True, False):
+        assert COMEBACK.diff({"there": kept, "kept": True}) is None
+        assert (COMEBACK.removal({"there": kept, "kept": True}) is not None) == kept
 
 
 def test_in_which_order_machines_do_it() -> None:
