@@ -23,6 +23,15 @@ _WARN_SHARE = 0.25
 _DAY_S = 86400
 
 
+class Expired(CheckError):
+    """A certificate whose time is over, and which is sound otherwise: ``certificate``."""
+
+    def __init__(self, certificate: Certificate, where: str | None) -> None:
+        what = f"the certificate expired on {certificate.ends:%Y-%m-%d}"
+        super().__init__(what, where=where, remedy="put the new one into its place")
+        self.certificate = certificate
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What matters of a certificate. ``names``: the names and addresses it is for; times are in UTC."""
@@ -72,13 +81,31 @@ def check_pair(
 
     where: what errors begin with, such as "hubfleet.yaml:4: https".
     Raises ConfigError for files that are not what they should be, do not belong together or are for another name, and
-    CheckError for a certificate whose time is over or has not come.
+    CheckError for a certificate whose time has not come, or is over (Expired).
     """
-    chain = _chain(_read(certificate, where), f"{_lead(where)}{certificate.name}")
-    _check_key(chain, key, where)
-    _check_order(chain, f"{_lead(where)}{certificate.name}")
+    content = _read(certificate, where)
+    _chain(content, f"{_lead(where)}{certificate.name}")
+    kept = _read(key, where)
+    if stat.S_IMODE(key.stat().st_mode) & 0o007:
+        at = f"{_lead(where)}{key.name}"
+        raise ConfigError("everybody on this machine may read this key", where=at, remedy=f"run chmod 600 {key}")
+    return check_texts((certificate.name, content), (key.name, kept), domain, now=now, where=where)
+
+
+def check_texts(
+    certificate: tuple[str, bytes],
+    key: tuple[str, bytes],
+    domain: str,
+    *,
+    now: datetime | None = None,
+    where: str | None = None,
+) -> Certificate:
+    """The same for what such files hold; each with what it is called."""
+    at = f"{_lead(where)}{certificate[0]}"
+    chain = _chain(certificate[1], at)
+    _check_key(chain, key[1], f"{_lead(where)}{key[0]}")
+    _check_order(chain, at)
     found = _described(chain[0])
-    at = f"{_lead(where)}{certificate.name}"
     if not found.names:
         what = "the certificate has no name that browsers look at (subjectAltName)"
         raise ConfigError(what, where=at, remedy=f"ask its authority for one with the name {domain}")
@@ -92,8 +119,7 @@ def check_pair(
         what = f"the certificate is valid from {found.starts:%Y-%m-%d %H:%M} UTC on, and it is {moment:%Y-%m-%d %H:%M}"
         raise CheckError(what, where=at, remedy="set this machine's clock, or wait")
     if found.ends < moment:
-        what = f"the certificate expired on {found.ends:%Y-%m-%d}"
-        raise CheckError(what, where=at, remedy="put the new one into its place")
+        raise Expired(found, at)
     return found
 
 
@@ -121,10 +147,7 @@ def _chain(pem: bytes, where: str | None) -> list[x509.Certificate]:
         raise ConfigError(what, where=where, remedy=remedy) from None
 
 
-def _check_key(chain: Sequence[x509.Certificate], path: Path, where: str | None) -> None:
-    content, at = _read(path, where), f"{_lead(where)}{path.name}"
-    if stat.S_IMODE(path.stat().st_mode) & 0o007:
-        raise ConfigError("everybody on this machine may read this key", where=at, remedy=f"run chmod 600 {path}")
+def _check_key(chain: Sequence[x509.Certificate], content: bytes, at: str) -> None:
     wanted = _bytes(_private(content, at).public_key())
     if _bytes(chain[0].public_key()) == wanted:
         return

@@ -6,21 +6,27 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from hubfleet.config import Config
 from hubfleet.engines import engine
 from hubfleet.engines.base import Site
+from hubfleet.engines.disks import disks
 from hubfleet.engines.mounted import mounted
+from hubfleet.homes.projectquota import FileSystem
+from hubfleet.homes.quotas import lacking
+from hubfleet.units import Bytes
 
 NEEDED_BYTES = 3 * 1024**3
 SCARCE_MEMORY = 1024**3
 
 
 Level = Literal["ok", "note", "problem"]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,12 @@ def failures(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.level == "problem"]
 
 
+def each(names: Mapping[str, object], ask: Callable[[str], _Answer]) -> dict[str, _Answer]:
+    """What comes of it by name, asked of all at once. Raises what the first that fails raises."""
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as beside:
+        return dict(zip(names, beside.map(ask, names), strict=True))
+
+
 def run_checks(config: Config, site: Site, *, own: frozenset[int], own_port: int | None) -> list[Finding]:
     """All checks for a hub on this machine. If it runs already: ``own``, its processes' ids, and ``own_port``."""
     return [
@@ -46,6 +58,7 @@ def run_checks(config: Config, site: Site, *, own: frozenset[int], own_port: int
         *_disk(site),
         *_memory(config),
         *places(config, os.path.isdir, Path("/proc/self/mountinfo").read_text(), "this machine"),
+        *_homes(config, site),
     ]
 
 
@@ -146,6 +159,58 @@ def _memory(config: Config) -> Iterator[Finding]:
     if limit:
         text += f", enough for {total // limit} servers at their limit of {limit}"
     yield Finding("note" if total < SCARCE_MEMORY else "ok", text)
+
+
+def _homes(config: Config, site: Site) -> Iterator[Finding]:
+    usual = site.layout.homes
+    place = config.homes(usual)
+    if place is not None and site.layout.privileged:
+        # Only here: it takes its time to be imported.
+        from hubfleet.agent.facts import kernel_limits_projects
+
+        free = shutil.disk_usage(_existing(place)).free
+        table = Path("/proc/self/mountinfo").read_text()
+        there = next(
+            (os.stat(disk.file).st_size for disk in disks(config, site.layout) if os.path.exists(disk.file)), 0
+        )
+        yield from limited_homes(config, usual, table, kernel_limits_projects(), free, there)
+
+
+def limited_homes(
+    config: Config, usual: Path, table: str, kernel: bool | None, free: int, there: int
+) -> Iterator[Finding]:
+    """What limits of homes need of the machine that has them.
+
+    ``table``: its mountinfo. ``kernel``: whether that has XFS with quotas. ``free``: bytes, where homes are. ``there``:
+    bytes of the disk that is there already.
+    """
+    wanted, place = config.storage.homes, config.homes(usual)
+    if wanted is None or place is None or wanted.share == "mounted":
+        return
+    limits = config.all_quotas()
+    if wanted.disk is None:
+        line = config.line(next(iter(limits))) if limits else ""
+        if problem := lacking(place, table, line) if limits else "":
+            yield Finding("problem", problem)
+        elif limits:
+            yield Finding("ok", f"{place} is on XFS with project quotas")
+        return
+    line = config.line("storage.homes.disk")
+    if kernel is False:
+        what = f"{line}its kernel has no XFS with quotas (CONFIG_XFS_QUOTA), which homes are limited by"
+        yield Finding(
+            "problem", f"{what}. Try: the distribution's usual kernel, or no storage.homes.disk and no quotas"
+        )
+    elif kernel is None:
+        yield Finding("note", "whether its kernel has XFS with quotas cannot be seen; hubfleet up will tell")
+    else:
+        yield Finding("ok", "its kernel has XFS with quotas")
+    if there > wanted.disk:
+        what = f"{line}the disk of the homes has {Bytes(there)}, and is never made smaller"
+        yield Finding("problem", f"{what}. Try: disk: {Bytes(there)}")
+    if FileSystem.of(str(place), table).point != str(place) and free < wanted.disk:
+        what = f"{line}homes may come to take {wanted.disk}, and {free / 1024**3:.0f} GB are free at {place.parent}"
+        yield Finding("note", f"{what}: nobody can save when these are used up. Try: a smaller disk; it can grow later")
 
 
 def shown_places(config: Config) -> dict[str, str]:

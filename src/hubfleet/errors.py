@@ -89,6 +89,12 @@ class CancelledError_(HubfleetError):  # noqa: N801 - the underscore keeps it ap
     exit_code = 7
 
 
+class BrokenOff(HubfleetError):
+    """The operator broke a wait off; `state` says what stays as it is."""
+
+    exit_code = 130
+
+
 class UnreachableError(HubfleetError):
     """There is no way to work on a machine: it cannot be reached, or it lacks what that takes."""
 

@@ -17,6 +17,8 @@ MIN_FREE_BYTES = 1024 * 1024
 """With less room than this for its own files a hub does not start."""
 SECRETS = "launcher-secrets.json"
 """Beside the launcher's settings: what it shows to services."""
+OWNERS = "owners.json"
+"""In the launcher's directory: what a service has said of who owns whose files."""
 # What is added to `run` for the longest socket path: /servers/<16>/server.sock, and for an ordinary user, whose servers
 # have no private /run, a kernel's /servers/<16>/kernel-<36>-ipc-5 too.
 _SOCKET_ROOM = {True: 40, False: 76}
@@ -68,6 +70,11 @@ class Layout:
         return Path("/tmp") / f"hubfleet-{owner}-{hashlib.sha256(str(run).encode()).hexdigest()[:8]}"
 
     @property
+    def project_record(self) -> Path:
+        """Of what is no hub: which project it is of, and its configuration."""
+        return self.state / "project.json"
+
+    @property
     def called(self) -> Path:
         """On a machine without the hub: what the last deployment called it."""
         return self.state / "machine"
@@ -81,6 +88,11 @@ class Layout:
     @property
     def database(self) -> Path:
         return self.hub_dir / "jupyterhub.sqlite"
+
+    @property
+    def rules(self) -> Path:
+        """Who of those that a provider vouches for may enter; the hub reads it again when it changes."""
+        return self.hub_dir / "rules.json"
 
     @property
     def launcher_dir(self) -> Path:
@@ -113,6 +125,20 @@ class Layout:
     def homes(self) -> Path:
         """Where users' homes are unless the configuration names another place."""
         return self.state / "homes"
+
+    @property
+    def passing_homes(self) -> Path:
+        """Homes of running servers, where homes are not kept."""
+        return self.state / "passing-homes"
+
+    @property
+    def keeper_dir(self) -> Path:
+        """What the keeper of homes is told, where that is a service of its own."""
+        return self.state / "keeper"
+
+    @property
+    def keeper_socket(self) -> Path:
+        return self.run / "keeper" / "keeper.sock"
 
     @property
     def environments(self) -> Path:

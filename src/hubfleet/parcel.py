@@ -14,7 +14,16 @@ from types import CodeType
 import hubfleet
 
 WHOLE = ("agent", "resources")
-SINGLE = ("__init__", "errors", "logfiles", "privatefiles", "unixhttp", "supervisor/__init__", "supervisor/spec")
+SINGLE = (
+    "__init__",
+    "errors",
+    "logfiles",
+    "privatefiles",
+    "procfiles",
+    "unixhttp",
+    "supervisor/__init__",
+    "supervisor/spec",
+)
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 3
 """Of compression: a tenth larger than with the usual one, in half of the time."""

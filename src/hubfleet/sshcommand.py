@@ -3,12 +3,16 @@
 To connect takes as long as to import the rest of this program. So a command remembers where it went for its
 configuration file, and the next one for the same file, unchanged, begins to connect with its first lines, see
 `begin_ahead`. Standard library only, and little of that before `ssh` is started.
+
+What we ask of `ssh` is asked of jump hosts too. For each of them `ssh` starts another one, which it tells the name of
+the configuration file (-F) and nothing else that we say. So it is given a file of ours, see `configuration`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shlex
 import subprocess
 import threading
@@ -35,7 +39,7 @@ OLDEST_PYTHON = (3, 9)
 REFUSED = 77
 """Exit code of the first lines when they find that the agent cannot run; they print "hubfleet: " and why."""
 
-_CONNECTING = frozenset({"check", "plan", "up", "status", "logs", "users", "machine", "rollback", "down"})
+_CONNECTING = frozenset({"check", "plan", "up", "status", "logs", "users", "machine", "rollback", "down", "do"})
 
 # In the words of any shell. Its last argument is the program below; neither holds anything of the deployment.
 # -S: the agent needs nothing that is installed there beside Python, and whatever that would run at each start.
@@ -80,6 +84,8 @@ class Started:
             self.process.stdin.flush()
 
 
+_SYSTEM = "/etc/ssh/ssh_config"
+_files: dict[bytes, int] = {}
 _PACKING = threading.Lock()
 """Of several machines that are reached at once, one has the agent packed, and the others take the same."""
 _ahead: dict[tuple[str, tuple[str, ...]], tuple[Started, threading.Thread]] = {}
@@ -102,13 +108,78 @@ def _start(destination: str, options: Sequence[str]) -> Started:
     given = [word for item in OPTIONS.items() for word in ("-o", "=".join(item))]
     remote = f"exec sh -c {shlex.quote(_BEGIN)} {shlex.quote(_TAKE)}"
     process = subprocess.Popen(
-        ["ssh", "-T", *given, *options, "--", destination, remote],
+        ["ssh", "-T", *given, *_with_ours(options), "--", destination, remote],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
         start_new_session=True,  # Ctrl-C is for us to answer; the agent ends with its input
     )
     return Started(process, errors)
+
+
+# -- what counts for jump hosts, too ----------------------------------------------------------------------------------
+
+
+def _with_ours(options: Sequence[str]) -> list[str]:
+    """The same options for ``ssh``, with a configuration file of ours before the user's.
+
+    Where that cannot be read, ``ssh`` is given it as it was, and says why.
+    """
+    rest, chosen = [*options], None
+    if "-F" in rest:
+        place = rest.index("-F")
+        chosen = rest[place + 1]
+        del rest[place : place + 2]
+    try:
+        return ["-F", _kept(configuration(chosen)), *rest]
+    except OSError:
+        return [*options]
+
+
+def configuration(chosen: str | None) -> bytes:
+    """What `ssh` reads: `OPTIONS`, of which the first word counts, and then what it would read without us.
+
+    chosen: the file that the user names instead of the usual ones; None if none. Raises OSError if it cannot be read.
+    """
+    ours = "".join(f"{name} {value}\n" for name, value in OPTIONS.items()).encode()
+    if chosen == "none":
+        return ours
+    if chosen is not None:
+        # Not included, for `ssh` refuses to include what is somebody else's, as with `sudo` in a user's directory.
+        with open(chosen, "rb") as file:
+            return ours + file.read()
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    return ours + f'Include "{home}/.ssh/config"\n'.encode() + _of_the_system()
+
+
+def _of_the_system() -> bytes:
+    """The system's own configuration. What it includes is beside it, and would be looked for in the home here."""
+    try:
+        with open(_SYSTEM, "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:  # as `ssh` has it, too
+        return b""
+    return b"".join(_anchored(line) + b"\n" for line in lines)
+
+
+def _anchored(line: bytes) -> bytes:
+    word, *names = line.split() or [b""]
+    if word.lower() != b"include":
+        return line
+    beside = os.path.dirname(_SYSTEM).encode()
+    return b" ".join([word, *(name if name.startswith((b"/", b'"')) else beside + b"/" + name for name in names)])
+
+
+def _kept(content: bytes) -> str:
+    """The name of a file in memory with this content, as long as this process lives.
+
+    No character of it means anything to the shell that starts `ssh` for a jump host, nor to `ssh`.
+    """
+    if content not in _files:
+        made = os.memfd_create("ssh_config")
+        os.write(made, content)
+        _files[content] = made  # now that it can be read
+    return f"/proc/{os.getpid()}/fd/{_files[content]}"
 
 
 # -- ahead of everything ----------------------------------------------------------------------------------------------

@@ -45,6 +45,14 @@ class Bytes(int):
         return int.__repr__(self)
 
 
+def rounded(size: int) -> str:
+    """A number of bytes for people, in the units that limits are written in: "9.5G", "300M"."""
+    for unit, factor in _SIZES.items():
+        if size >= factor:
+            return f"{size / factor:.1f}".removesuffix(".0") + unit
+    return f"{size} bytes"
+
+
 class Cores(float):
     """A number of processor cores. `str()` is canonical: "1", "1.5"."""
 

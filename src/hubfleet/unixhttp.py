@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
     from http.client import HTTPConnection
     from pathlib import Path
@@ -66,6 +67,16 @@ def connect(path: Path, timeout: float | None) -> HTTPConnection:
         connection.close()
         raise
     return connection
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Whose the process at the other end of a Unix socket is, as the kernel knows."""
+    import socket
+    import struct
+
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
 
 
 def message(text: str) -> str:

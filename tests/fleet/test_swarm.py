@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import threading
+from dataclasses import replace
 
 import dockerd
 import pytest
@@ -11,8 +13,13 @@ from deployed import DistantCommandLines
 from fleets import FLEET, HUB, SERVERS, SUBNET, WORKERS, Fleet, labels, merged, state
 
 import needs
+from hubfleet.config import Config
+from hubfleet.engines import engine
+from hubfleet.engines.base import Site
 from hubfleet.errors import ApplyError, CheckError
-from hubfleet.resources import Container, DockerEngine, SwarmMember
+from hubfleet.link import Link
+from hubfleet.resources import Container, DockerEngine, SwarmMember, SwarmNode, Volumes
+from sites import site
 from waiting import soon
 
 pytestmark = needs.machines(900)
@@ -190,8 +197,114 @@ def test_two_hubs_may_share_a_swarm(swarm: Fleet) -> None:
     swarm.up(only, {})
     both = swarm["hub1"].docker("node", "inspect", "--format", "{{.Spec.Labels}}", swarm.nodes()["work1"])
     assert {"hubfleet.lab.worker:yes", "hubfleet.other.worker:yes"} <= set(both.strip("map[]").split())
+    assert swarm.plan(first, first).empty
     swarm.up(dict.fromkeys(only, ()), only)
     assert swarm.plan(first, first).empty
+
+
+def test_what_one_hub_drains_is_open_for_the_other_and_no_plan_undoes_it(swarm: Fleet) -> None:
+    hub1 = swarm["hub1"]
+    config, facts = hub("other", swarm)
+    mine, theirs = (nodes(config, replace(facts, drained=drained)) for drained in (frozenset({"work1"}), frozenset()))
+    other = swarm.wanted(["work1"], hub="other")
+    members = {name: tuple(item for item in items if "swarm" in item.kind) for name, items in other.items()}
+    members["hub1"] = tuple(item for item in members["hub1"] if not isinstance(item, SwarmNode))
+    drained = {**members, "hub1": (*members["hub1"], *mine)}
+    first = swarm.wanted()
+    try:
+        swarm.up(drained, {})
+        assert swarm.plan(drained, drained).empty
+        assert swarm.plan(first, first).empty, "the first hub has nothing to undo"
+        where = ("--constraint", "node.labels.hubfleet.lab.machine==work1")
+        hub1.docker(*SERVICE, "--name", "here", *where, dockerd.BASE, *SLEEP)
+        soon(lambda: swarm["work1"].docker("ps", "--quiet", "--filter", "name=here"), 60)
+        plan, _ = swarm.up({**members, "hub1": (*members["hub1"], *theirs)}, drained)
+        assert [change.detail for _, change in plan.changes] == [("label drained yes -> none",)]
+        assert swarm["work1"].docker("ps", "--quiet", "--filter", "name=here")
+    finally:
+        hub1.docker("service", "rm", "here", check=False)
+        swarm.up(dict.fromkeys(members, ()), drained)
+    assert swarm.plan(first, first).empty
+
+
+def test_what_servers_leave_goes_with_their_hub_and_nothing_of_another(swarm: Fleet) -> None:
+    """Volumes of the machines, and what the manager has, where others go on using the swarm."""
+    hub1, work1 = swarm["hub1"], swarm["work1"]
+    other = swarm.wanted(["work1"], hub="other")
+    only = {name: tuple(item for item in items if "swarm" in item.kind) for name, items in other.items()}
+    only["work1"] = (*only["work1"], Volumes("other"))
+    swarm.up(only, {})
+    for name in ("lab", "other"):
+        label = ("--label", f"hubfleet.hub={name}")
+        work1.docker("volume", "create", *label, f"of-{name}")
+        hub1.docker("config", "create", *label, f"of-{name}", "-", text="lines")
+        hub1.docker("secret", "create", *label, f"of-{name}", "-", text="token")
+    ended = work1.docker("create", "--mount", "type=volume,source=of-other,target=/data", dockerd.BASE, "true")
+    for name in ("lab", "other"):  # of servers that have ended while the machine was off
+        whose = ("--label", f"hubfleet.hub={name}", "--label", "hubfleet.server=ada")
+        use = ("--mount", f"type=volume,source=of-{name},target=/data", "--name", f"left-{name}")
+        work1.docker("create", *whose, *use, dockerd.BASE, "true")
+    assert swarm.plan(only, only).empty, "servers bring them"
+    gone = threading.Timer(3, lambda: work1.docker("rm", ended))  # a machine takes its time to remove what has ended
+    gone.start()
+    try:
+        plan, events = swarm.up(dict.fromkeys(only, ()), only)
+    finally:
+        gone.join()
+    assert "remove set of volumes other" in labels(plan)["work1"]
+    assert any("waiting for the container that has of-other" in event.text for event in events)
+    assert work1.docker("volume", "ls", "--quiet", "--filter", "name=of-").split() == ["of-lab"]
+    assert work1.docker("ps", "--all", "--format", "{{.Names}}", "--filter", "name=left-") == "left-lab"
+    work1.docker("rm", "left-lab")
+    for kind in ("config", "secret"):
+        assert hub1.docker(kind, "ls", "--format", "{{.Name}}").split() == ["of-lab"]
+        hub1.docker(kind, "rm", "of-lab")
+    work1.docker("volume", "rm", "of-lab")
+
+
+def test_a_machine_that_is_not_back_yet_is_waited_for(swarm: Fleet) -> None:
+    """It answers over SSH, and not its manager."""
+    hub1, work1 = swarm["hub1"], swarm["work1"]
+    node = swarm.nodes()["work1"]
+
+    def known() -> str:
+        return hub1.docker("node", "inspect", "--format", "{{.Status.State}}", node)
+
+    rule = f"INPUT -s {work1.address} -p tcp --dport 2377 -j DROP"
+    hub1.run(f"iptables -I {rule}")
+    healed = threading.Timer(
+        20, lambda: hub1.run(f"iptables -D {rule}")
+    )  # by then it is waited for, on a busy machine too
+    try:
+        soon(lambda: known() == "down", 90)
+        plan = swarm.plan(swarm.wanted())
+        assert [change.detail for _, change in plan.changes] == [("the swarm has it as down; it is waited for",)]
+        healed.start()
+        _, events = swarm.up(swarm.wanted())
+        assert known() == "ready"
+    finally:
+        if healed.ident:
+            healed.join()
+        else:
+            hub1.run(f"iptables -D {rule}")
+    told = [event.text for event in events if event.status == "progress"]
+    assert "waiting for work1 to be ready in the swarm, which has it as down" in told
+
+
+def hub(name: str, fleet: Fleet) -> tuple[Config, Site]:
+    """Another hub of the same machines, as its file says it: servers on work1."""
+    addresses = {one: fleet[one].address for one in ("hub1", "work1")}
+    machines = {one: {"ssh": f"root@{address}"} for one, address in addresses.items()}
+    machines["hub1"] |= {"roles": ["hub"]}
+    machines["work1"] |= {"roles": ["worker"]}
+    told = {"hub": name, "engine": "swarm", "machines": machines, "storage": {"homes": "none"}, "https": "self-signed"}
+    config = Config.model_validate({**told, "login": {"password": "file"}})
+    return config, site(name, addresses=addresses, hub_address=addresses["hub1"], registry=Link("a", "b", "c", "d"))
+
+
+def nodes(config: Config, facts: Site) -> tuple[SwarmNode, ...]:
+    """What that hub wants its swarm's manager to know."""
+    return tuple(item for item in engine("swarm").desired(config, facts) if isinstance(item, SwarmNode))
 
 
 def test_a_machine_that_leaves_is_drained_first_and_restores_live_again(swarm: Fleet) -> None:

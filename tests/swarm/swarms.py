@@ -20,15 +20,15 @@ from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
-from containers import OwnTable, execute
+from containers import OwnTable, execute, keeping
 from images import PYTHON, user_image
 from machines import Lab, Machine
 
 from hubfleet.config import default_config
 from hubfleet.config.effective import Effective, effective
-from hubfleet.engines.homes import HOMES_MARKER
 from hubfleet.engines.swarm.launch import SwarmLaunch
 from hubfleet.engines.swarm.specification import Settings
+from hubfleet.homes import HOMES_MARKER
 from hubfleet.launcher.base import Record, Request
 from hubfleet.units import Bytes
 from waiting import soon
@@ -163,7 +163,7 @@ class House:
                 "server_port": 8888,
                 "homes": {"kind": "mounted", "path": str(layout.homes), "server": "", "options": ""},
                 "placement": [f"node.labels.{WORKER}==yes"],
-                "skeleton": None,
+                "keeper": keeping(layout.homes),
                 "hub_account": "",
                 "hub_gid": HUB_GID,
                 "variables": {},
@@ -265,6 +265,19 @@ class House:
             yield
         finally:
             await runner.cleanup()
+
+    @contextlib.contextmanager
+    def drained(self, *machines: Machine) -> Iterator[None]:
+        """Machines that this hub starts nobody on."""
+        label = f"hubfleet.{self.hub}.drained"
+        names = [machine.name for machine in machines]
+        for name in names:
+            self.fleet.hub.docker("node", "update", "--label-add", f"{label}=yes", name)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.fleet.hub.docker("node", "update", "--label-rm", label, name)
 
     def remove(self) -> None:
         for kind in ("service", "secret", "config"):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 
 import pytest
+from aiohttp import ClientConnectionError
 from containers import until
-from swarms import LAUNCHER, Fleet, House
+from machines import Machine
+from swarms import LAUNCHER, Fleet, Guest, House
 
 import needs
 from hubfleet.config import Mount
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.launch import SwarmLaunch
-from hubfleet.engines.swarm.specification import Address
+from hubfleet.engines.swarm.specification import Address, HomesPlace
 from hubfleet.launcher.base import Record, Running, StartFailed, Stopped, Unknown
 from hubfleet.units import Bytes
 from waiting import soon
@@ -62,6 +65,71 @@ async def test_no_machine_may_have_it(house: House) -> None:
     assert "hubfleet status" in told
 
 
+async def test_a_machine_that_is_drained_gets_nobody_and_keeps_who_is_there(house: House, launch: SwarmLaunch) -> None:
+    ada = await house.start(launch, "ada")
+    there = ada.machine
+    with house.drained(there):
+        others = await asyncio.gather(*(house.start(launch, f"user{number}") for number in range(4)))
+        assert there.name not in {guest.machine.name for guest in others}
+        assert await ada.run("print(6 * 7)") == "42\n", "who is there goes on"
+        assert await launch.poll(ada.record) == Running()
+    assert await launch.poll(ada.record) == Running()
+    await asyncio.gather(*(launch.stop(guest.record, grace=10) for guest in others))
+    again = await asyncio.gather(*(house.start(launch, f"user{number}") for number in range(4)))
+    assert there.name in {guest.machine.name for guest in again}, "it gets servers again"
+
+
+async def test_what_one_hub_has_drained_another_one_starts_on(house: House, launch: SwarmLaunch) -> None:
+    only = f"node.hostname=={house.fleet.machines[1].name}"
+    placement = (*house.settings.placement, only)
+    other = House(house.fleet)
+    other.tokens = house.tokens  # one stand-in for both hubs
+    try:
+        launch = await house.open(placement=placement)
+        theirs = await other.open(placement=placement, door=Address(LAUNCHER, PROBE))
+        with house.drained(house.fleet.machines[1]):
+            guest = await other.start(theirs, "ben")
+            assert guest.machine.name == house.fleet.machines[1].name
+            told = await failure(house, launch)
+            assert "scheduling constraints not satisfied" in told
+            assert f"{guest.machine.name} is drained, so no new servers come there" in told
+            assert await theirs.poll(guest.record) == Running()
+    finally:
+        await other.close()
+        other.remove()
+
+
+async def test_all_machines_drained_is_told_at_once(house: House, launch: SwarmLaunch) -> None:
+    with house.drained(*house.fleet.machines):
+        told = await failure(house, launch)
+    assert told.startswith("no machine takes new servers now: hub1, worker1 and worker2 are drained. An administrator")
+
+
+async def test_a_machine_that_is_drained_while_a_server_comes_there_does_not_get_it(
+    house: House, launch: SwarmLaunch
+) -> None:
+    """Nor is there anything of it later."""
+    with contextlib.ExitStack() as stack:
+        first: list[Machine] = []
+
+        def progress(words: str) -> None:
+            house.said.append(words)
+            if not first and (words.startswith("Starting the server on ") or words == "Waiting for the server"):
+                (line,) = house.containers() or [""]
+                name = words.rpartition(" on ")[2] if " on " in words else line.partition(" ")[0]
+                first.append(house.fleet.machine(name))
+                stack.enter_context(house.drained(first[0]))
+
+        record = await launch.start(house.request("ada"), house.wanted(), progress, house._spawned)
+        guest = Guest(house, record, "")
+        assert first, "the test was too late"
+        assert guest.machine.name != first[0].name
+        assert f"{first[0].name} takes no more servers since just now; looking for another one" in house.said
+        await until(lambda: [line.split()[0] for line in house.containers()] == [guest.machine.name])
+        assert len(house.services()) == len(house.secrets()) == 1
+        assert await launch.poll(record) == Running()
+
+
 async def test_room_that_another_one_leaves_is_waited_for(house: House, launch: SwarmLaunch) -> None:
     total = sum(node["Description"]["Resources"]["MemoryBytes"] for node in _nodes(house.fleet))
     most = Bytes(int(total / 3 * 0.6))
@@ -107,6 +175,61 @@ async def test_a_home_that_is_not_the_storages(house: House, launch: SwarmLaunch
         machine.run(f"umount {homes}")
 
 
+async def test_what_must_be_mounted_is_looked_at_where_the_server_is(house: House) -> None:
+    """The hub's machine has nothing of it."""
+    machine, place = house.fleet.machines[1], f"/srv/{house.hub}"
+    machine.run(f"mkdir -p {place}/all && mount -t tmpfs none {place} && mkdir -m 777 {place}/all")
+    there = await house.open(placement=(f"node.hostname=={machine.name}",))
+    wanted = {"mounts": (Mount(f"{place}/all", "/work", "rw"),), "must_be_mounted": (place,)}
+    guest = await house.start(there, "ada", **wanted)
+    await guest.run("open('/work/new', 'w').write('words')")
+    assert machine.run(f"cat {place}/all/new") == "words"
+    await there.stop(guest.record, grace=10)
+    machine.run(f"umount {place}")
+    told = await failure(house, there, **wanted)
+    assert told.startswith(
+        f"{machine.name}: {place} is not mounted there, and files would be on the machine's own disk"
+    )
+    assert machine.run(f"ls {place}/all") == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/", "leads to the machine's own files"),
+        ("/run", "machine's own files"),
+        ("/etc", "leads to another directory"),
+    ],
+)
+async def test_a_link_does_not_show_what_is_the_machines(house: House, target: str, words: str) -> None:
+    machine, place = house.fleet.machines[1], f"/srv/{house.hub}"
+    machine.run(f"mkdir {place} && ln -s {target} {place}/ada")
+    there = await house.open(placement=(f"node.hostname=={machine.name}",))
+    told = await failure(house, there, mounts=(Mount(f"{place}/ada", "/work", "ro"),))
+    assert told.startswith(f"{machine.name}: {place}/ada ")
+    assert words in told
+    project = Mount(f"{place}/ada", "/home/ada/projects/Waves", "ro")
+    guest = await house.start(there, "ada", projects=(project,), projects_at="/home/ada/projects")
+    assert guest.shell("ls -A /home/ada/projects") == ""
+    assert any(line.startswith("Left out: Waves: ") and words in line for line in house.said)
+
+
+async def test_a_project_that_a_machine_does_not_have_is_left_out(house: House) -> None:
+    machine, place = house.fleet.machines[1], f"/srv/{house.hub}"
+    machine.run(f"mkdir -p {place}/two && echo words > {place}/two/text")
+    there = await house.open(placement=(f"node.hostname=={machine.name}",))
+    folder = "/home/ada/projects"
+    projects = tuple(Mount(f"{place}/{name}", f"{folder}/{name}", "ro") for name in ("one", "two", "three"))
+    guest = await house.start(there, "ada", projects=projects, projects_at=folder)
+    assert guest.shell(f"cd {folder}; grep -r .") == "two/text:words"
+    missing = "is missing on worker1; an administrator has to create it"
+    assert [line for line in house.said if line.startswith("Left out: ")] == [
+        f"Left out: {name}: {place}/{name} {missing}" for name in ("one", "three")
+    ]
+    assert len(house.services()) == len(house.secrets()) == 1
+    assert await guest.status() == 200
+
+
 async def test_a_server_that_ends_is_told_with_its_reason(house: House, launch: SwarmLaunch) -> None:
     guests = [await house.start(launch, name) for name in ("ada", "ben")]
     ended: list[Record] = []
@@ -148,6 +271,53 @@ async def test_an_earlier_server_of_nobody_is_replaced(house: House, launch: Swa
     # What stops the first now leaves the second alone.
     await launch.stop(guest.record, grace=0)
     assert await launch.poll(again.record) == Running()
+
+
+async def test_a_second_task_of_a_service_gets_in_nowhere(house: House, launch: SwarmLaunch) -> None:
+    """Somebody makes the service two: the key to the launcher's door opens it once."""
+    guest = await house.start(launch, "ada")
+    first, service = guest.container, guest.record.handle["service"]
+    house.fleet.hub.docker("service", "scale", "--detach", f"{service}=2")
+    words = ["service", "ps", "--filter", "desired-state=shutdown", "--format", "{{.CurrentState}}", service]
+    await until(lambda: "Failed" in house.fleet.hub.docker(*words), 60)
+    running = ["ps", "--quiet", "--no-trunc", "--filter", f"label=hubfleet.hub={house.hub}"]
+    assert [one for machine in house.fleet.machines for one in machine.docker(*running).split()] == [first]
+    assert await launch.poll(guest.record) == Running()
+    assert await guest.status() == 200
+    await launch.stop(guest.record, grace=10)
+    await until(lambda: house.left() == [])
+
+
+async def test_docker_is_restarted_on_a_machine(house: House, launch: SwarmLaunch) -> None:
+    """A swarm's engine ends its containers with itself. Who was there is told, and starts anew."""
+    one, two = await asyncio.gather(house.start(launch, "ada"), house.start(launch, "ben"))
+    assert one.machine.name != two.machine.name
+    theirs, ours = (one, two) if one.machine is not house.fleet.hub else (two, one)
+    ended: list[Record] = []
+    for guest in (one, two):
+        launch.watch(guest.record, ended.append)
+    theirs.machine.run("systemctl restart docker")
+    await until(lambda: ended, 60)
+    assert ended == [theirs.record]
+    told = await launch.poll(theirs.record)
+    assert isinstance(told, Stopped)
+    assert f"--- {told.why}\n" in house.log(theirs.record.user)
+    assert await ours.status() == 200
+    house.fleet.await_all()
+    again = await house.start(launch, theirs.record.user)
+    assert await again.status() == 200
+    assert await launch.poll(ours.record) == Running()
+
+
+async def test_homes_that_are_not_kept_go_with_the_server(house: House) -> None:
+    launch = await house.open(homes=HomesPlace("none", "", "", ""), keeper=None)
+    look = "import os; home = os.path.expanduser('~'); print(home, 'kept' in os.listdir(home))"
+    guest = await house.start(launch, "ada")
+    assert await guest.run(look + "; open(home + '/kept', 'w').close()") == "/home/ada False\n"
+    assert (await guest.run(look)).split()[1] == "True"
+    await launch.stop(guest.record, grace=10)
+    again = await house.start(launch, "ada")
+    assert (await again.run(look)).split()[1] == "False"
 
 
 async def test_what_was_kept_for_no_service_is_swept_away(house: House, launch: SwarmLaunch) -> None:
@@ -278,6 +448,18 @@ async def test_a_manager_that_hangs_is_unknown_and_loses_nothing(house: House, a
     assert ended == []
 
 
+async def until_reached(guest: Guest) -> None:
+    """Where servers of other machines are, an engine that was restarted hears from these."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert await guest.status() == 200
+            return
+        except ClientConnectionError:
+            assert time.monotonic() < deadline
+        await asyncio.sleep(0.5)
+
+
 async def test_a_manager_that_is_restarted_loses_no_server_of_another_machine(house: House, away: SwarmLaunch) -> None:
     guest = await house.start(away, "ada")
     ended: list[Record] = []
@@ -298,7 +480,7 @@ async def test_a_manager_that_is_restarted_loses_no_server_of_another_machine(ho
     async with house.hub_answers():
         other = await house.start(after, "ben")
         assert await other.status() == 200
-        assert await guest.status() == 200
+        await until_reached(guest)
     await after.stop(guest.record, grace=10)
     assert isinstance(await after.poll(guest.record), Stopped)
 

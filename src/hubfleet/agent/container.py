@@ -79,7 +79,7 @@ def apply(container: Container, change: Change, progress: Progress) -> None:
         for name in (three.next, three.name, three.previous):
             three.end(name)
         return
-    _clear(three)
+    _clear(three, progress)
     here = three.find(three.name)
     new = here is None or _fingerprint(container, here) != container.fingerprint
     if new:
@@ -99,6 +99,7 @@ def apply(container: Container, change: Change, progress: Progress) -> None:
         except ApplyError as error:
             raise _failed(three, error, new, here is not None, progress) from error
     three.end(three.previous)
+    _forget_database(container)
     for path in container.reads:
         file.settle(path)
 
@@ -176,7 +177,7 @@ def _held(three: _Three) -> Iterator[None]:
                 three.engine.call("DELETE", f"/containers/{holder}", None, {"force": True})
 
 
-def _clear(three: _Three) -> None:
+def _clear(three: _Three, progress: Progress) -> None:
     """Puts right what a killed change left: at most one is left that served, and it has its name."""
     three.end(three.next)
     if three.find(three.previous) is None:
@@ -184,8 +185,47 @@ def _clear(three: _Three) -> None:
     here = three.find(three.name)
     if here is not None and _fingerprint(three.container, here) == three.container.fingerprint:
         return  # the wanted one was begun; the previous one is there to fall back on
+    if here is not None and _made_its_own(three.container) and _ready(three.container, here):
+        three.end(three.previous)  # what people have done here since would be lost with the database
+        return
     three.end(three.name)
+    _return_database(three.container, progress)
     three.rename(three.previous, three.name)
+
+
+def _made_its_own(container: Container) -> bool:
+    """Whether another one has changed the database so that the previous one cannot read it."""
+    if not container.database:
+        return False
+    from hubfleet.agent import database  # only where there is one: whoever looks at containers needs no SQLite
+
+    return database.changed(container.database, container.database_copy)
+
+
+def _keep_database(container: Container, progress: Progress) -> None:
+    """It costs no change that this fails: a hub does not begin on a disk that is full, or a database that is damaged,
+    and so changes nothing."""
+    if not container.database:
+        return
+    from hubfleet.agent import database
+
+    try:
+        database.begin_again(container.database, container.database_copy)
+    except (ApplyError, OSError) as error:
+        progress(f"{error}. An earlier {container.name} would get it as it is then")
+
+
+def _return_database(container: Container, progress: Progress) -> None:
+    if not container.database:
+        return
+    from hubfleet.agent import database
+
+    database.return_to(container.database, container.database_copy, progress)
+
+
+def _forget_database(container: Container) -> None:
+    if container.database_copy:
+        Path(container.database_copy).unlink(missing_ok=True)
 
 
 def _replace(three: _Three, here: dict[str, Any] | None, progress: Progress) -> None:
@@ -194,6 +234,7 @@ def _replace(three: _Three, here: dict[str, Any] | None, progress: Progress) -> 
         three.stop(three.name)
         # or the engine would start it beside the new one whenever it starts itself
         three.restart_policy(three.name, "no")
+        _keep_database(three.container, progress)
         three.rename(three.name, three.previous)
     progress(f"starting {three.name}")
     three.rename(three.next, three.name)
@@ -232,6 +273,7 @@ def _put_back(three: _Three, new: bool, before: bool, progress: Progress) -> str
         file.put_back(path)
     if replaced:
         three.end(three.name)
+        _return_database(three.container, progress)
         three.rename(three.previous, three.name)
     three.restart_policy(three.name, "always")
     three.tell(three.name, "start")
@@ -239,6 +281,7 @@ def _put_back(three: _Three, new: bool, before: bool, progress: Progress) -> str
         _await(three, RETURN_LIMIT_S)
     except ApplyError:
         return "The earlier one was put back, and does not answer either"
+    _forget_database(three.container)
     return "The earlier one serves again"
 
 

@@ -25,7 +25,7 @@ def specification(container: Container) -> dict[str, Any]:
     user, groups = numbers(container)
     return {
         "Image": container.image,
-        "Entrypoint": list(container.argv),
+        "Entrypoint": list(container.argv) or None,
         "Cmd": [],
         "Env": [f"{name}={value}" for name, value in sorted(container.environment.items())],
         "WorkingDir": container.directory,

@@ -49,5 +49,5 @@ def apply(change: Change, progress: Progress) -> bool:
 
 def _settled(change: Change, observed: Observed | None) -> bool:
     if change.action == "remove":
-        return observed is None
+        return change.resource.absent(observed)
     return change.resource.diff(observed) is None

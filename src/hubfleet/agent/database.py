@@ -27,6 +27,8 @@ PATIENCE_S = 10.0
 STOP_S = 10
 BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; it belongs to that one only."""
+REPLACED = ".replaced"
+"""At the end of the name of what a copy was put back in the place of."""
 
 
 def look(path: str) -> dict[str, Any] | None:
@@ -90,18 +92,65 @@ def apply(database: Database, change: Change, progress: Progress) -> None:
     progress("keeping the present database")
     keep(database.path, database.kept)
     progress("putting the earlier one back")
-    owner = os.lstat(Path(database.path).parent) if found is None else found
-    partial = Path(f"{database.path}.hubfleet-new")
+    _put_back(database.copy, database.path, found, database.mark)
+
+
+def begin_again(path: str, target: str) -> bool:
+    """Copy the database of a hub that was stopped, before another one has it. False if there is none.
+
+    An earlier copy, of which nothing came, is replaced. Raises ApplyError, with no copy left.
+    """
+    Path(target).unlink(missing_ok=True)
+    return keep(path, target)
+
+
+def changed(path: str, copy: str) -> bool:
+    """Whether a database has another form than its copy, so that whom the copy was made for cannot read it. False
+    without a copy that can be read; True for a database that cannot be read, or is gone."""
+    try:
+        then = look(copy)
+    except ApplyError:
+        return False
+    try:
+        now = look(path)
+    except ApplyError:
+        now = None
+    return then is not None and (now is None or now["form"] != then["form"])
+
+
+def return_to(path: str, copy: str, progress: Progress) -> bool:
+    """Put a copy back where another hub has changed the database's form meanwhile; whether it has.
+
+    What that one has made of it is kept beside the copy. Whoever has the database open is stopped before. Raises
+    ApplyError, with the database as it was.
+    """
+    if not changed(path, copy):
+        return False
+    progress("putting the database of before back")
+    found = _regular(path)
+    kept = f"{copy}{REPLACED}"
+    try:
+        begin_again(path, kept)
+    except ApplyError as error:  # one that cannot be read is not worth keeping
+        progress(str(error))
+    _put_back(copy, path, found)
+    return True
+
+
+def _put_back(copy: str, path: str, found: os.stat_result | None, mark: int | None = None) -> None:
+    """Have a copy take the place of the database, with its owner. Raises ApplyError with the database as it was."""
+    owner = os.lstat(Path(path).parent) if found is None else found
+    partial = Path(f"{path}.hubfleet-new")
     try:
         _discard(partial)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
         os.close(descriptor)
-        with closing(_open(database.copy)) as source:
-            _copy(source, partial, database.mark)
+        with closing(_open(copy)) as source:
+            _copy(source, partial, mark)
         for suffix in BESIDE:  # it is in the copy that was kept, and would be played into the one put back
-            Path(f"{database.path}{suffix}").unlink(missing_ok=True)
-        os.replace(partial, database.path)
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        os.replace(partial, path)
         sync_directory(partial.parent)
     except (sqlite3.Error, OSError) as error:
         with suppress(OSError):

@@ -22,6 +22,7 @@ from hubfleet.resources.dockerengine import DockerEngine
 from hubfleet.resources.file import File
 
 SETTINGS = Path("/etc/docker/daemon.json")
+USUAL_PLACE = "/var/lib/docker"
 PID_FILE = Path("/var/run/docker.pid")
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd runs."""
@@ -69,9 +70,9 @@ def apply(wanted: DockerEngine, change: Change, progress: Progress) -> None:
         )
     _write_settings(wanted.live_restore, progress)  # first, so that a new engine starts with it
     if not installed() and not Engine().running():
-        _install(["docker.io", *lacks], progress)
+        install(["docker.io", *lacks], progress)
     elif lacks:
-        _install(lacks, progress)
+        install(lacks, progress)
     if not Engine().running():
         _start(progress)
     if _restores() is not wanted.live_restore:
@@ -80,7 +81,8 @@ def apply(wanted: DockerEngine, change: Change, progress: Progress) -> None:
         _await("Docker does not take up live-restore from its settings", lambda: _restores() is wanted.live_restore)
 
 
-def _install(packages: list[str], progress: Progress) -> None:
+def install(packages: list[str], progress: Progress) -> None:
+    """Have the system's own tool install packages. Raises ApplyError."""
     if tool("apt-get") is None:
         raise ApplyError(
             f"{' and '.join(packages)}: not installed, and this machine has no apt-get",
@@ -170,6 +172,12 @@ def _write_settings(restore: bool, progress: Progress) -> None:
     mode = SETTINGS.stat().st_mode & 0o7777 if text else 0o644
     wanted = File(str(SETTINGS.resolve()), content, mode=mode)  # some keep it elsewhere, behind a link
     file.apply(wanted, Change(wanted, "update"), progress)
+
+
+def data_root() -> str:
+    """The directory that the engine has its images in, by its settings."""
+    chosen = (_parsed(_settings_text()) or {}).get("data-root")
+    return chosen if isinstance(chosen, str) and chosen.startswith("/") else USUAL_PLACE
 
 
 def _settings_text() -> str:

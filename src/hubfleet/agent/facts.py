@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.agent.docker import Engine, installed, tool
+from hubfleet.agent.opening import firewalls
 from hubfleet.agent.swarm import recorded
 from hubfleet.errors import HubfleetError
 
@@ -28,18 +29,21 @@ def facts() -> dict[str, Any]:
     """Name, system and its version, kernel, architecture, Python, the account we are; and what a deployment needs.
 
     sqlite: that Python can read databases. systemd: it is what runs services here. time: seconds since 1970, by this
-    machine's clock. disk_free: bytes, where images are. state_free: bytes, where hubs' state is. memory: bytes in all.
+    machine's clock. images_place: the directory that images are in, or will be. disk_free: bytes, there. state_free:
+    bytes, where hubs' state is. memory: bytes in all.
     tools: of `TOOLS`, those that are there. docker: None, or version ("" if it does not run), live_restore, swarm (it
     is in one) and hubs (hubfleet made that for these).
     listening: by TCP port, name and pid of who listens there. ports: by port, the container that published it.
-    addresses: the machine's own, without loopback. features: of the kernel, by name, whether it has them; None where
-    that cannot be seen.
+    addresses: the machine's own, without loopback. firewalls: those that let in only what is named.
+    features: of the kernel, by name, whether it has them; None where that cannot be seen. nfs: the same of the kernel's
+    client and server of NFS. quotas: of project quotas on XFS.
     """
     system = {}
     with open("/etc/os-release", encoding="utf-8") as file:
         for line in file:
             name, _, value = line.strip().partition("=")
             system[name] = value.strip('"')
+    docker = _docker()
     return {
         "hostname": platform.node(),
         "system": system.get("ID", ""),
@@ -51,15 +55,23 @@ def facts() -> dict[str, Any]:
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "systemd": Path("/run/systemd/system").is_dir(),
         "time": time.time(),
-        "disk_free": shutil.disk_usage("/var/lib").free,
+        "disk_free": shutil.disk_usage(_there(docker["images_place"])).free,
         "state_free": shutil.disk_usage(next(place for place in _STATE if os.path.isdir(place))).free,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "tools": [name for name in TOOLS if tool(name)],
         "addresses": sorted(_addresses()),
         "features": _features(),
+        "firewalls": firewalls(),
+        "nfs": {"client": module("nfsv4"), "server": module("nfsd")},
+        "quotas": kernel_limits_projects(),
         "listening": {str(port): holder for port, holder in _holders()},
-        **_docker(),
+        **docker,
     }
+
+
+def _there(path: str) -> str:
+    """The path, or what there is of it."""
+    return path if os.path.exists(path) else _there(os.path.dirname(path))
 
 
 def _addresses() -> Iterator[str]:
@@ -78,13 +90,23 @@ def _features() -> dict[str, bool | None]:
     """What containers and the firewall need of the kernel: loaded, or there to be loaded."""
     filesystems = Path("/proc/filesystems").read_text().split()
     return {
-        "overlay": "overlay" in filesystems or _module("overlay"),
-        "nf_tables": _module("nf_tables") or _tables(),
+        "overlay": "overlay" in filesystems or module("overlay"),
+        "nf_tables": module("nf_tables") or _tables(),
         "memory": _limits_memory(),
     }
 
 
-def _module(name: str) -> bool | None:
+def kernel_limits_projects() -> bool | None:
+    """Whether the kernel has XFS with quotas; None where that cannot be seen."""
+    if Path("/proc/fs/xfs").is_dir():
+        return Path("/proc/fs/xfs/xqmstat").exists()
+    if "xfs" not in Path("/proc/filesystems").read_text().split() and not (there := module("xfs")):
+        return there
+    settings = Path(f"/boot/config-{platform.release()}")
+    return "CONFIG_XFS_QUOTA=y" in settings.read_text().split() if settings.exists() else None
+
+
+def module(name: str) -> bool | None:
     """Whether a part of the kernel is there; None where the kernel's modules cannot be seen."""
     if Path(f"/sys/module/{name}").exists():
         return True
@@ -115,15 +137,15 @@ def _limits_memory() -> bool | None:
 
 
 def _docker() -> dict[str, Any]:
+    engine, silent = Engine(), {"version": "", "live_restore": False, "swarm": False, "hubs": []}
     if not installed():
-        return {"docker": None, "ports": {}}
-    engine = Engine()
+        return {"docker": None, "ports": {}, "images_place": _images_place()}
     try:
         if not engine.running():
-            return {"docker": {"version": "", "live_restore": False, "swarm": False, "hubs": []}, "ports": {}}
+            return {"docker": silent, "ports": {}, "images_place": _images_place()}
         told, containers = engine.get("/info"), engine.get("/containers/json")
     except HubfleetError:
-        return {"docker": {"version": "", "live_restore": False, "swarm": False, "hubs": []}, "ports": {}}
+        return {"docker": silent, "ports": {}, "images_place": _images_place()}
     swarm = told.get("Swarm", {}).get("LocalNodeState", "inactive") != "inactive"
     hubs = recorded(told["Swarm"]["NodeID"]) if swarm else []
     docker = {
@@ -138,7 +160,14 @@ def _docker() -> dict[str, Any]:
         for port in entry["Ports"]
         if "PublicPort" in port
     }
-    return {"docker": docker, "ports": ports}
+    return {"docker": docker, "ports": ports, "images_place": told["DockerRootDir"]}
+
+
+def _images_place() -> str:
+    """Where an engine that does not run has its images, by its settings; where one that is installed will have them."""
+    from hubfleet.agent.dockerengine import data_root  # only here: one that runs says it itself
+
+    return data_root()
 
 
 def _holders() -> Iterator[tuple[int, dict[str, Any]]]:

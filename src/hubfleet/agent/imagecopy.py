@@ -11,12 +11,14 @@ from typing import Any
 
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import Engine
-from hubfleet.agent.registry import Reference
+from hubfleet.agent.registry import PUBLIC, Reference
 from hubfleet.agent.tools import HEARTBEAT_SECONDS
 from hubfleet.errors import ApplyError
 
 LOGINS = Path("/root/.docker/config.json")
 """Where `docker login`, as root, keeps what it was told."""
+_PUBLIC_KEY = "https://index.docker.io/v1/"
+"""What `docker login` keeps the account of the public registry under."""
 _MIB = 1024 * 1024
 
 
@@ -44,6 +46,23 @@ def follow(engine: Engine, target: str, query: dict[str, Any], reference: str, w
 def login(reference: str) -> dict[str, str]:
     """The header with name and password for a registry, as `docker login` has kept them; the engine wants one always.
 
+    Raises ApplyError as `account`.
+    """
+    found = account(reference)
+    given: dict[str, str] = {}
+    if found is not None:
+        server = _kept_under(Reference.of(reference).registry)
+        given = {"username": found[0], "password": found[1], "serveraddress": server}
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(given).encode()).decode()}
+
+
+def _kept_under(registry: str) -> str:
+    return _PUBLIC_KEY if registry == PUBLIC else registry
+
+
+def account(reference: str) -> tuple[str, str] | None:
+    """Name and password by which root is logged in to an image's registry; None where nobody is.
+
     Raises ApplyError where another program keeps them, which only Docker's own command can ask.
     """
     registry = Reference.of(reference).registry
@@ -53,14 +72,13 @@ def login(reference: str) -> dict[str, str]:
         known = {}
     except ValueError as error:
         raise ApplyError(f"{LOGINS} cannot be read ({error})", remedy="docker login again, there, as root") from error
-    found = known.get("auths", {}).get(registry)
+    found = known.get("auths", {}).get(_kept_under(registry))
     if found is None:
-        return {"X-Registry-Auth": base64.urlsafe_b64encode(b"{}").decode()}
+        return None
     if "auth" not in found:
         raise ApplyError(
             f"the login to {registry} is kept by another program ({known.get('credsStore') or 'a helper'})",
             remedy=f"remove credsStore from {LOGINS} there, then docker login again",
         )
     name, _, password = base64.b64decode(found["auth"]).decode().partition(":")
-    given = {"username": name, "password": password, "serveraddress": registry}
-    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(given).encode()).decode()}
+    return name, password

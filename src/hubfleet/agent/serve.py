@@ -146,10 +146,54 @@ def _probe(request: dict[str, Any], progress: Callable[[str], None], held: ExitS
     return probe(request["names"], request["targets"])
 
 
+def _sources(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, list[str]]:
+    from hubfleet.agent.sources import sources
+
+    return sources()
+
+
+def _listen(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> None:
+    from hubfleet.agent.ways import listen
+
+    listen(request["mark"])
+
+
+def _call(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> list[list[str]]:
+    from hubfleet.agent.ways import call
+
+    return call(request["mark"], request["sender"], request["targets"])
+
+
+def _heard(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> list[list[str]]:
+    from hubfleet.agent.ways import heard
+
+    return heard(request["expected"])
+
+
+def _encrypts(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> bool | None:
+    from hubfleet.agent.encryption import encrypts
+
+    return encrypts()
+
+
+def _homes_trial(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> Any:
+    from hubfleet.agent import homestrial
+
+    if request["step"] == "make":
+        held.callback(homestrial.leave)  # whoever asked may be cut off before the end
+    return homestrial.STEPS[request["step"]](**request["given"])
+
+
 def _manifests(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, list[str]]:
     from hubfleet.agent.registry import manifests
 
     return manifests(request["images"], request["authorities"])
+
+
+def _registry_access(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, list[str]]:
+    from hubfleet.agent.registry import access
+
+    return access(request["images"], request["authorities"], give=request["give"])
 
 
 def _certificate(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> str:
@@ -170,8 +214,20 @@ def _secret(request: dict[str, Any], progress: Callable[[str], None], held: Exit
     return secret(request["what"])
 
 
+def _load(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, Any]:
+    from hubfleet.agent.load import load
+
+    return load(request["parts"])
+
+
+def _footprints(request: dict[str, Any], progress: Callable[[str], None], held: ExitStack) -> dict[str, Any]:
+    from hubfleet.agent.load import footprints
+
+    return footprints(request["parts"], request["labels"], request["label"])
+
+
 STORE = (
-    *("read", "write", "names", "make_directory", "make_folder", "remove", "point", "pointed"),
+    *("read", "write", "names", "make_directory", "make_folder", "remove", "point", "pointed", "answers"),
     *("database", "keep_database", "measure", "room", "erase"),
 )
 """The methods of `Store` that can be asked for."""
@@ -186,8 +242,17 @@ _VERBS: dict[str, Callable[[dict[str, Any], Callable[[str], None], ExitStack], A
     "request": _request,
     "connect": _connect,
     "probe": _probe,
+    "sources": _sources,
+    "listen": _listen,
+    "call": _call,
+    "heard": _heard,
+    "encrypts": _encrypts,
+    "homes_trial": _homes_trial,
     "manifests": _manifests,
+    "registry_access": _registry_access,
     "certificate": _certificate,
     "read_log": _read_log,
     "secret": _secret,
+    "load": _load,
+    "footprints": _footprints,
 }

@@ -30,14 +30,14 @@ def observe(shared: SharedDirectory) -> Observed | None:
 
 def apply(shared: SharedDirectory, change: Change, progress: Progress) -> None:
     """Waits until the other machine's file is seen. Raises ApplyError when it is not."""
-    progress(f"looking whether {shared.path} is the same here as on the hub's machine")
+    progress(f"looking whether {shared.path} is the same here as on the machine that has it")
     deadline = time.monotonic() + LIMIT_S
     while (found := observe(shared)) is None or found["content"] != shared.content:
         if found is None:
             raise ApplyError(f"there is no directory {shared.path}", remedy="mount it there, then hubfleet up again")
         if time.monotonic() > deadline:
             raise ApplyError(
-                f"{shared.path} here ({found['source']}) is not what it is on the hub's machine: what was written "
+                f"{shared.path} here ({found['source']}) is not what it is where its files are: what was written "
                 "there is not seen here",
                 state="No server was started here",
                 remedy="mount the same file system on both, then hubfleet up again",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hubfleet.errors import HubfleetError
 from hubfleet.privatefiles import sync_directory, write_private
 
+LOOKS = ("read", "names", "pointed")
+"""The methods of `Store` that many questions can be asked of at once, each with a path."""
 _NEW, _OLD = ".new-", ".old-"
+_EACH = "/*"
 
 
 class Store:
@@ -80,6 +85,27 @@ class Store:
             return Path(link).readlink().name
         except FileNotFoundError:
             return None
+
+    # -- many questions at once ---------------------------------------------------------------------------------------
+
+    def ahead(self, questions: Iterable[tuple[str, str]]) -> None:
+        """What will be asked soon, one of `LOOKS` and a path each: all of it is asked now where each question takes
+        its time, and remembered until something is changed. Here none does.
+
+        ``/*`` in a path stands for each name in the directory before it.
+        """
+
+    def answers(self, questions: Iterable[Sequence[str]]) -> list[tuple[str, str, Any]]:
+        """All of these answered, see `ahead`; but not where the system refuses, for that is told to who asks again."""
+        found = []
+        for method, path in questions:
+            if method not in LOOKS:
+                raise HubfleetError(f"no question to a store: {method}")
+            folder, each, rest = path.partition(_EACH)
+            for place in [f"{folder}/{name}{rest}" for name in self.names(folder)] if each else [path]:
+                with suppress(OSError):
+                    found.append((method, place, getattr(self, method)(place)))
+        return found
 
     # -- what is larger than that, and imported when it is asked for -------------------------------------------------
 

@@ -9,7 +9,7 @@ from hubfleet.agent import swarm
 from hubfleet.agent.base import Progress
 from hubfleet.agent.docker import Engine, observed_of
 from hubfleet.errors import ApplyError
-from hubfleet.resources.base import Change, Observed
+from hubfleet.resources.base import Action, Change, Observed
 from hubfleet.resources.swarmmember import SwarmMember
 
 LOOK_LIMIT_S = 5.0
@@ -55,11 +55,20 @@ def apply(member: SwarmMember, change: Change, progress: Progress) -> None:
         progress("leaving the swarm")
         swarm.leave(engine, member.name)
         return
+    action: Action = change.action
+    if action == "start":
+        # By now it is known which machines its manager has. One that it has removed does not come back by itself.
+        now = member.diff(_look(engine, member))
+        if now is None or now.action == "start":
+            progress("waiting for Docker to be back in its swarm")
+            swarm.settle(engine)
+            return
+        action = now.action
     here = engine.get("/info")["Swarm"]
-    if change.action == "create" and swarm.recorded(here["NodeID"]) and swarm.inside(engine):
+    if action == "create" and swarm.recorded(here["NodeID"]) and swarm.inside(engine):
         swarm.share(engine, member.name)  # what else is wrong is seen by who looks afterwards
         return
-    if change.action == "update" and swarm.inside(engine):
+    if action == "update" and swarm.inside(engine):
         progress("leaving the earlier swarm")
         swarm.leave(engine, member.name)
     if not member.token:

@@ -10,8 +10,10 @@ from hubfleet.agent.docker import Absent, Engine, observed_of
 from hubfleet.agent.swarm import LIMIT_S
 from hubfleet.errors import ApplyError
 from hubfleet.resources.base import Change, Observed
-from hubfleet.resources.swarmnode import DRAIN, SwarmNode
+from hubfleet.resources.swarmnode import DRAIN, READY, SwarmNode
 
+READY_LIMIT_S = 90.0
+"""How long a machine may take to report to its manager, once it answers others."""
 _LABEL = "machine"
 _OVER = ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")
 _AWAY = ("down", "disconnected")
@@ -67,7 +69,8 @@ def _labels(found: _Node, node: SwarmNode) -> dict[str, str]:
 
 
 def apply(node: SwarmNode, change: Change, progress: Progress) -> None:
-    """Returns when the machine is known, and what it was before is not. Raises ApplyError if it has not joined."""
+    """Returns when the machine is known and ready, and what it was before is not known. Raises ApplyError if it has not
+    joined, or does not report."""
     engine = Engine()
     if change.action == "remove":
         for found in _named(engine.get("/nodes"), node):
@@ -79,6 +82,28 @@ def apply(node: SwarmNode, change: Change, progress: Progress) -> None:
     for found in _named(engine.get("/nodes"), node):
         if found["ID"] != current["ID"]:
             _forget(engine, node, found, progress)
+    if node.awaited:
+        _await_ready(engine, node, current["ID"], progress)
+
+
+def _await_ready(engine: Engine, node: SwarmNode, which: str, progress: Progress) -> None:
+    told = ""
+    deadline = time.monotonic() + READY_LIMIT_S
+    while True:
+        status = engine.get(f"/nodes/{which}")["Status"]
+        state = status["State"]
+        if state == READY:
+            return
+        if state != told:
+            progress(f"waiting for {node.name} to be ready in the swarm, which has it as {state}")
+            told = state
+        if time.monotonic() > deadline:
+            words = ": ".join(filter(None, [state, status.get("Message", "")]))
+            raise ApplyError(
+                f"{node.name} does not report to its swarm, which has it as {words} (waited {READY_LIMIT_S:.0f} s)",
+                remedy=f"docker info, on {node.name}, to see what it says of its swarm",
+            )
+        time.sleep(0.2)
 
 
 def _joined(engine: Engine, node: SwarmNode, progress: Progress) -> _Node:
@@ -87,7 +112,7 @@ def _joined(engine: Engine, node: SwarmNode, progress: Progress) -> _Node:
     while True:
         nodes = engine.get("/nodes")
         found = _current(nodes, node)
-        if found is not None and (found["Status"]["State"] == "ready" or _named([found], node)):
+        if found is not None and (found["Status"]["State"] == READY or _named([found], node)):
             return found
         if time.monotonic() > deadline:
             there = ", ".join(f"{one['Description']['Hostname']} at {_address(one)}" for one in nodes)
@@ -126,7 +151,7 @@ def _forget(engine: Engine, node: SwarmNode, found: _Node, progress: Progress) -
         return
     current = _current(engine.get("/nodes"), node)
     replaced = current is not None and current["ID"] != found["ID"] and _address(found) == node.address
-    if found["Status"]["State"] == "ready" and not replaced:
+    if found["Status"]["State"] == READY and not replaced:
         progress(f"ending what runs on {node.name}")
         _update(engine, node, found["ID"], {name: labels[name] for name in labels if _of(node, name)}, DRAIN)
         _await_empty(engine, found["ID"])

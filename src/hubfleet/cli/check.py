@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from hubfleet.checks import failures
-from hubfleet.cli import moved
+from hubfleet.cli import moved, projectcommands
+from hubfleet.cli.begin import open_deployment
 from hubfleet.cli.console import as_typed, say, say_json
-from hubfleet.cli.deployment import open_deployment
+from hubfleet.cli.projectdeployment import opened
 from hubfleet.errors import CheckError
 
 MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
@@ -26,10 +27,13 @@ def check(
 
     Example: hubfleet check
     """
-    deployment = open_deployment(context.obj, port=port)
-    findings = moved.check(deployment)
+    if (other := opened(context.obj)) is not None:
+        name, findings = {"name": other.name}, projectcommands.check(other)
+    else:
+        deployment = open_deployment(context.obj, port=port)
+        name, findings = {"hub": deployment.config.hub}, moved.check(deployment)
     if as_json:
-        say_json({"hub": deployment.config.hub, "findings": [vars(finding) for finding in findings]})
+        say_json({**name, "findings": [vars(finding) for finding in findings]})
     else:
         for finding in findings:
             say(f"{MARKS[finding.level]}  {as_typed(finding.text)}", "red" if finding.level == "problem" else "")

@@ -61,9 +61,10 @@ def say(text: str = "", style: str = "") -> None:
 
 
 _given: list[str] = []
-_COMMAND = re.compile(
-    r"(?<![\w/.-])hubfleet (?=(init|check|plan|up|status|logs|users|machine|explain|loadtest|schema|rollback|down)\b)"
+_COMMANDS = (
+    "init|check|plan|up|status|logs|users|homes|machine|oauth|explain|loadtest|schema|rollback|down|do|deployer|import"
 )
+_COMMAND = re.compile(rf"(?<![\w/.-])hubfleet (?=({_COMMANDS})\b)")
 
 
 def remember(words: Sequence[str]) -> None:

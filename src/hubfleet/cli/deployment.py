@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,38 +10,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hubfleet.checks import Finding, run_checks
+from hubfleet import fleetchecks
+from hubfleet.checks import Finding, failures, run_checks
+from hubfleet.cli.carry import other_origin
 from hubfleet.cli.contained import ContainedParts
 from hubfleet.cli.fleetparts import FleetParts
 from hubfleet.cli.gather import gathered
-from hubfleet.cli.moving import find_former, reached, still_serving, way
+from hubfleet.cli.moving import find_former, still_serving
 from hubfleet.cli.parts import Parts
-from hubfleet.config import Config, Secrets, changed_settings, default_config, generate_password, load
-from hubfleet.config.document import read_document
+from hubfleet.config import Config, Secrets, changed_settings
 from hubfleet.engines import engine
 from hubfleet.engines.base import Engine, Site, Supervision
+from hubfleet.engines.logins import callback
 from hubfleet.errors import CheckError, UnreachableError
 from hubfleet.layout import Layout
 from hubfleet.machinechecks import run_machine_checks
-from hubfleet.machines import LocalMachine, Machine
+from hubfleet.machines import Machine
+from hubfleet.networkchecks import encryption
 from hubfleet.plan import Desired, Generations, Manifest, Plan, make_plan
-from hubfleet.resources import File
-from hubfleet.sshcommand import CONFIGURATIONS, remember
-from hubfleet.supervisor.spec import SupervisorStatus
+from hubfleet.projects import DEFAULT, project
+from hubfleet.resources import File, Resource
+from hubfleet.sshcommand import CONFIGURATIONS
 
 if TYPE_CHECKING:
     from hubfleet.certificates import Certificate
-
-SYSTEMD = Path("/run/systemd/system")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was given before the command: the file, the hub's name, and whether to show tracebacks."""
-
-    config: Path | None = None
-    hub: str | None = None
-    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,9 +41,10 @@ class Deployment:
     """One hub, on this machine or on one that is reached over SSH.
 
     ``file``: the configuration file, None for the built-in default. ``new_passwords``: generated for this run and not
-    yet written. ``service_secrets``: what the launcher shows to services of the site. ``file_port``: the file's own
-    value, where `up --port` chose another that the configuration has now.
-    ``others``: the machines of the configuration, less the hub's.
+    yet written. ``service_secrets``: what the launcher shows to services of the site, and a certificate with its key
+    that are among the secrets. ``file_port``: the file's own value, where `up --port` chose another that the
+    configuration has now. ``others``: the machines of the configuration, less the hub's. ``said``: what there
+    is to say of its files.
     """
 
     config: Config
@@ -66,6 +58,7 @@ class Deployment:
     service_secrets: Mapping[str, str]
     file_port: int
     supervision: Supervision
+    said: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
@@ -111,6 +104,11 @@ class Deployment:
         return self.machine_of(self.engine.door)
 
     @property
+    def homes_machine(self) -> Machine:
+        """The machine that has the homes."""
+        return self.others.get(str(self.config.storage_machine), self.machine) if self.config.machines else self.machine
+
+    @property
     def remote(self) -> bool:
         """Whether the hub is on another machine than this one."""
         return bool(self.config.machines)
@@ -145,22 +143,47 @@ class Deployment:
             return [f"{self.door_machine.name} does not reach {there}, so nobody can come in; let it through there"]
         return []
 
+    def fleet_problems(self) -> list[str]:
+        """Which machines of a fleet do not reach which, and where."""
+        found = fleetchecks.reached(self.config, self.site, self.engine, self.machines)
+        return [finding.text for finding in failures(found)]
+
     def certificate(self) -> Certificate | None:
         """The certificate that people are shown; None without HTTPS. Raises OSError if there is none to be seen."""
-        if self.config.https_kind == "off" or not self.engine.containers(self.config):
+        if not (shown := self.shown_certificate()):
             return None
         # Only here: what reads certificates takes its time to be imported.
         from hubfleet.certificates import read_certificate
 
+        return read_certificate(shown.encode())
+
+    def shown_certificate(self) -> str:
+        """The same as PEM; "" without HTTPS. Raises OSError if there is none to be seen."""
+        if self.config.https_kind == "off" or not self.engine.containers(self.config):
+            return ""
         address, port = self.engine.entrance(self.config)
         near = {"0.0.0.0": "127.0.0.1"}.get(address, address)
-        return read_certificate(self.door_machine.certificate(near, port, urlsplit(self.url).hostname or "").encode())
+        return self.door_machine.certificate(near, port, urlsplit(self.url).hostname or "")
 
     def check(self) -> list[Finding]:
-        """What could go wrong on the hub's machine, and on others."""
+        """What could go wrong on the hub's machine, on others, and at the provider of logins."""
+        found = self._machines_checked()
+        if self.config.login.provider is not None:
+            # Only here: what asks by HTTP takes its time to be imported.
+            from hubfleet.providerchecks import provider_checks
+
+            secret, key = (self.passwords.get(name, "") for name in ("client_secret", "google_key"))
+            url = self.engine.url(self.config)
+            found = [*found, *provider_checks(self.config, secret, callback(self.config), url, key)]
+        return [*found, *(Finding("note", text) for text in self.said)]
+
+    def _machines_checked(self) -> list[Finding]:
         if self.engine.containers(self.config):
             try:
-                return run_machine_checks(self.config, self.site, self.machine, self.others, self.engine)
+                wanted = {} if self.engine.problems(self.config, self.site) else self.resources
+                return run_machine_checks(
+                    self.config, self.site, self.machine, self.others, self.engine, wanted, self.certificate
+                )
             except UnreachableError as error:
                 raise self._still(error) from error
         statuses = self.parts.statuses() or {}
@@ -174,7 +197,9 @@ class Deployment:
         if error.where not in self.others:
             return error
         still = f"the hub and running servers on {self.machine.name} go on; nobody new comes in without {error.where}"
-        if error.where != self.door_machine.name:
+        if error.where == self.homes_machine.name:
+            still = f"the hub goes on; servers wait for their files until {error.where} is back, and none is started"
+        elif error.where != self.door_machine.name:
             still = f"the hub and servers on other machines go on; without {error.where}: hubfleet machine remove"
         return UnreachableError(
             error.what, where=error.where, state=f"Nothing was changed: {still}", remedy=error.remedy
@@ -199,26 +224,40 @@ class Deployment:
         """Where these are noted, on the hub's machine."""
         return self.layout.state / "drained.json"
 
-    def desired(self) -> Desired:
-        """What should be there. Raises CheckError for what this engine cannot do here."""
-        problems = self.engine.problems(self.config, self.site)
+    @cached_property
+    def resources(self) -> dict[str, tuple[Resource, ...]]:
+        """What should be on each machine, made once: to pack what images are built of takes its time. Raises CheckError
+        for what this engine cannot do here."""
+        hub = project(DEFAULT)
+        problems = hub.problems(self.config, self.site)
         if problems:
             raise CheckError("\n".join(problems), state="Nothing was changed")
-        notes: tuple[str, ...] = ()
+        return {machine: tuple(items) for machine, items in hub.desired(self.config, self.site).items()}
+
+    def gather_again(self) -> None:
+        """What is to be there was made of notes that are others now."""
+        for made in ("site", "resources"):
+            self.__dict__.pop(made, None)
+
+    def desired(self) -> Desired:
+        """What should be there, and what there is to say about it. Raises CheckError as `resources` does."""
+        resources = self.resources
+        notes = self.said
         if self.config.listen.port != self.file_port:
             notes += (f"port {self.config.listen.port} was chosen on the command line",)
-        origin = _origin(self.layout, self.machine)
-        if origin and origin != self.file_path:
-            notes += (f"this hub was deployed from {origin} before; hubs of different files need different names",)
+        notes += other_origin(self.layout, self.machine, self.file_path, "hub")
         current = self.generations.current()
         if current and (again := self.generations.again(current)):
             notes += (f"this hub was rolled back to generation {again}; up makes it as the configuration says",)
         if not self.layout.privileged:
             notes += ("started without root: people on this hub are not isolated from each other",)
-        resources = self.engine.desired(self.config, self.site)
-        here = {self.machine.name: resources, **self.engine.desired_elsewhere(self.config, self.site)}
+        if self.engine.containers(self.config):
+            notes += tuple(encryption(self.config))
+        from hubfleet.cli.lockout import locked_out  # it asks the hub, by way of a deployment
+
+        notes += tuple(locked_out(self))
         file = f"file:{self.layout.launcher_dir / 'launcher.json'}"
-        return Desired(self.config.hub, self.layout.state, here, notes, self._settings_changed(file), file)
+        return Desired(self.config.hub, self.layout.state, resources, notes, self._settings_changed(file), file)
 
     def _settings_changed(self, file: str) -> tuple[str, ...]:
         """The settings that differ from those of the last deployment, a line each; none before the first."""
@@ -266,71 +305,3 @@ class Deployment:
         statuses = self.parts.statuses() or {}
         wanted = [part for part, container in containers.items() if container in doors]
         return all(part in statuses and statuses[part].state == "running" for part in wanted)
-
-
-def open_deployment(options: Options, *, port: int | None = None, detach: bool = False) -> Deployment:
-    """Read configuration, secrets and the traces of earlier runs; changes nothing."""
-    file = options.config or next((Path(name) for name in CONFIGURATIONS if Path(name).exists()), None)
-    config = load(options.config, options.hub) if file or options.hub else default_config()
-    layout, (machine, others) = engine(config.engine).layout(config), _machines(config)
-    if file is not None:
-        remember(file, options.hub, [way(settings) for settings in config.machines.values()])
-    file_port = config.listen.port
-    listen = config.listen.model_copy(update={"port": port or _chosen_port(layout, machine, file_port)})
-    config = config.model_copy(update={"listen": listen})
-    several = file is not None and "hubs" in read_document(file).data
-    secrets = Secrets.beside(file or Path(CONFIGURATIONS[0]), config.hub if several else None)
-    names = [f"admin_password.{name}" for name in config.login.admins]
-    names += ["class_password"] if config.login.password else []
-    known = {name: secret.reveal() for name in names if (secret := secrets.get(name)) is not None}
-    new = {name: generate_password() for name in names if name not in known}
-    found = {name: secrets.get(name) for name in config.storage.secrets}
-    shown = {name: secret.reveal() for name, secret in found.items() if secret is not None}
-    supervision = supervision_of(config, layout, detach)
-    passwords = {**known, **new}
-    return Deployment(config, file, secrets, layout, machine, others, passwords, new, shown, file_port, supervision)
-
-
-def _machines(config: Config) -> tuple[Machine, dict[str, Machine]]:
-    """The hub's, which is this one if the configuration names none, and the others. All are being connected to."""
-    named: dict[str, Machine] = {name: reached(name, settings) for name, settings in config.machines.items()}
-    for machine in named.values():
-        machine.open()
-    hub = named.pop(config.hub_machine) if config.hub_machine else LocalMachine("this machine")
-    return hub, named
-
-
-def _chosen_port(layout: Layout, machine: Machine, file_port: int) -> int:
-    """A port chosen with `up --port` holds until another is chosen or the file's own value changes."""
-    known = json.loads(machine.store.read(str(layout.state / "overrides.json")) or "{}")
-    return int(known["port"]) if known.get("instead_of") == file_port else file_port
-
-
-def _origin(layout: Layout, machine: Machine) -> str:
-    """The configuration file of the last deployment, or ""."""
-    return (machine.store.read(str(layout.state / "origin")) or "").strip()
-
-
-def save_choices(deployment: Deployment) -> None:
-    """Remember from which file the hub is deployed, and remember (or forget) what the command line chose instead."""
-    store, state = deployment.machine.store, deployment.layout.state
-    store.write(str(state / "origin"), f"{deployment.file_path}\n")
-    port, instead_of = deployment.config.listen.port, deployment.file_port
-    if port == instead_of:
-        store.remove(str(state / "overrides.json"))
-    else:
-        store.write(str(state / "overrides.json"), json.dumps({"port": port, "instead_of": instead_of}) + "\n")
-
-
-def supervision_of(config: Config, layout: Layout, detach: bool = False) -> Supervision:
-    """A hub that runs keeps the way it runs; a new one of processes is attached to the terminal unless detached."""
-    if engine(config.engine).containers(config):
-        return "containers"
-    if layout.unit_file.exists():
-        return "systemd"
-    running = SupervisorStatus.read(layout.supervisor_dir)
-    if running is not None:
-        return "attached" if running.attached else "daemon"
-    if not detach:
-        return "attached"
-    return "systemd" if layout.privileged and SYSTEMD.is_dir() and shutil.which("systemctl") else "daemon"

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from hubfleet.cli import projectcommands
+from hubfleet.cli.begin import open_deployment
 from hubfleet.cli.console import as_typed, confirm, counted, say
-from hubfleet.cli.deployment import open_deployment
 from hubfleet.cli.erase import delete_data
 from hubfleet.cli.moved import deployed_last
+from hubfleet.cli.projectdeployment import opened
 from hubfleet.errors import ConfigError
 
 
@@ -33,6 +35,12 @@ def down(
     """
     if given is not None and not erase:
         raise ConfigError("--yes-delete is for --delete-data", state="Nothing was changed")
+    if (other := opened(context.obj)) is not None:
+        if erase:
+            projectcommands.delete_data(other, given)
+        else:
+            projectcommands.down(other, yes=yes)
+        return
     deployment = open_deployment(context.obj)
     if erase:
         delete_data(deployment, given)

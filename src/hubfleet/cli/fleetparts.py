@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from hubfleet.cli.contained import FOLLOW_EVERY_S, FOLLOW_LINES, STOP_LIMIT_S, ContainedParts
+from hubfleet.cli.contained import ContainedParts
+from hubfleet.cli.containers import FOLLOW_EVERY_S, FOLLOW_LINES, STOP_LIMIT_S
 from hubfleet.cli.parts import launcher_words
 from hubfleet.errors import UnreachableError
-from hubfleet.resources.trial import HUB_LABEL
+from hubfleet.resources.opening import Opening
+from hubfleet.resources.trial import HUB_LABEL, SERVER_LABEL
 from hubfleet.unixhttp import Refused
 
+LOOK_EVERY_S = 0.2
+_AWAY = ("down", "disconnected")
 _OVER = ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")
 """States of tasks that do not run any more."""
 _NO_MANAGER = (406, 503)
@@ -24,19 +28,48 @@ class FleetParts(ContainedParts):
     """Implements ``parts.Parts``."""
 
     def stop(self) -> int:
-        """The guards of other machines at last: as long as there are servers, these are kept apart.
+        """The guards of other machines at last: as long as there are servers, these are kept apart. Then what firewalls
+        leave open for this hub is closed.
 
         A machine that is away does not keep the rest from being stopped.
         """
-        running = super().stop()
+        away: UnreachableError | None = None
+        running = 0
+        try:
+            running = super().stop()
+        except UnreachableError as error:
+            if error.where == self._machine.name:
+                raise
+            away = error  # it is told at the end, when the others are as they should be
+        self._await_ended()
         for name, machine in self._elsewhere.items():
-            with suppress(UnreachableError):  # `status` says so, and a guard alone does nobody any harm
+            with suppress(UnreachableError):  # it is told below, and a guard alone does nobody any harm
                 if self._containers[name] not in self._doors and self._found(self._containers[name], machine):
                     self._end(self._containers[name], machine)
+        for machine in {one.name: one for one in (self._machine, *self._elsewhere.values())}.values():
+            with suppress(UnreachableError):
+                opening = Opening(self._layout.hub)
+                change = opening.removal(machine.observe([opening])[opening.id])
+                if change is not None:
+                    machine.apply(change, lambda text: None)
+        if away is not None:
+            raise away
         return running
 
+    def _await_ended(self) -> None:
+        """Until the machines have ended their servers, which the manager has to tell them. One that is away tells
+        nothing, and ends them when it hears of it."""
+        wanted = json.dumps({"label": [f"{HUB_LABEL}={self._layout.hub}"]})
+        deadline = time.monotonic() + STOP_LIMIT_S
+        while time.monotonic() < deadline:
+            down = {node["ID"] for node in self._swarm("/nodes") if node["Status"]["State"] in _AWAY}
+            tasks = self._swarm("/tasks", filters=wanted)
+            if all(one["Status"]["State"] in _OVER or one.get("NodeID", "") in {"", *down} for one in tasks):
+                return
+            time.sleep(LOOK_EVERY_S)
+
     def running_servers(self) -> set[str]:
-        return {labels["hubfleet.server"] for labels in self._services().values()}
+        return {labels[SERVER_LABEL] for labels in self._services().values()}
 
     def end_servers(self) -> int:
         """Each machine ends its own, once the manager knows that they are not wanted."""
@@ -49,7 +82,7 @@ class FleetParts(ContainedParts):
         """Id of the service of each user's server, with its labels."""
         wanted = json.dumps({"label": [f"{HUB_LABEL}={self._layout.hub}"]})
         found = self._swarm("/services", filters=wanted)
-        return {one["ID"]: one["Spec"]["Labels"] for one in found if "hubfleet.server" in one["Spec"]["Labels"]}
+        return {one["ID"]: one["Spec"]["Labels"] for one in found if SERVER_LABEL in one["Spec"]["Labels"]}
 
     def machine_states(self) -> dict[str, str]:
         """What the manager says of each machine it knows: "ready", "down" and others, by the name in the file."""
@@ -65,7 +98,7 @@ class FleetParts(ContainedParts):
         for task in self._swarm("/tasks", filters=wanted):
             labels, name = services.get(task["ServiceID"]), names.get(task.get("NodeID", ""))
             if labels and name and task["Status"]["State"] not in _OVER:
-                server = labels["hubfleet.server"]
+                server = labels[SERVER_LABEL]
                 found.setdefault(name, []).append(known.get(server, {"user": server, "server": ""}))
         return {name: sorted(servers, key=lambda one: (one["user"], one["server"])) for name, servers in found.items()}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import hubfleet
 from hubfleet import link
+from hubfleet.config.login import read_list
 from hubfleet.engines.base import TOKENS, Site
 from hubfleet.resources.environment import tree_digest
 
@@ -41,10 +42,13 @@ def gathered(deployment: Deployment) -> Site:
         requirements=requirements.read_text() if requirements else "",
         owner_command=command.read_text(errors="replace") if command else "",
         service_secrets=deployment.service_secrets,
+        listed=read_list(config.login.list_file),
         link=_link(deployment, "link.json") if apart else None,
         hub_address=deployment.hub_address if apart or spans else "",
         registry=_link(deployment, "registry.json", deployment.hub_address) if spans else None,
         addresses=_addresses(deployment) if spans else {},
+        reached=frozenset(one.address for one in deployment.machines.values()) if spans else frozenset(),
+        homes=_link(deployment, "homes.json") if config.homes_apart else None,
         drained=deployment.drained() if spans else frozenset(),
     )
 

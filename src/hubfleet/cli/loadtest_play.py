@@ -6,7 +6,6 @@ import ipaddress
 import json
 import os
 import re
-import shutil
 import socket
 import stat
 import time
@@ -17,12 +16,15 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from hubfleet.cli.begin import open_deployment
 from hubfleet.cli.console import say, say_json
-from hubfleet.cli.deployment import Deployment, Options, open_deployment
+from hubfleet.cli.deployment import Deployment
 from hubfleet.cli.loadtest import TOKEN_VARIABLE
+from hubfleet.cli.loadtest_fleet import FleetMeter
 from hubfleet.cli.loadtest_progress import Follow
+from hubfleet.cli.reading import Options
 from hubfleet.cli.talk import ask_launcher, running
-from hubfleet.errors import ApplyError, CheckError, ConfigError
+from hubfleet.errors import ApplyError, CheckError, ConfigError, HubfleetError, NotRunningError
 from hubfleet.loadtest import (
     HubfleetRoster,
     Result,
@@ -35,6 +37,9 @@ from hubfleet.loadtest import (
     run,
     verdict,
 )
+from hubfleet.loadtest.machine import Here
+from hubfleet.loadtest.watch import Meter
+from hubfleet.loadtest.way import Way
 from hubfleet.names import TEST_PREFIX, system_name
 from hubfleet.units import Secret
 
@@ -84,27 +89,46 @@ def carry_out(options: Options, wanted: Wanted) -> None:
 
 
 def _own(deployment: Deployment, disturb_people: bool) -> Target:
-    """The hub of the configuration file, on this machine. Its secrets say that it is ours: others cannot read them."""
-    if deployment.remote:
-        raise CheckError(
-            f"hub {deployment.config.hub} runs on {deployment.machine.name}, and its machine has to be watched",
-            remedy="run it there, or measure from outside: hubfleet loadtest --url URL",
-        )
-    parts = {name: part.pid for name, part in running(deployment).items() if part.pid}
-
-    def server_pids() -> dict[str, int]:
-        records = ask_launcher(deployment, "/v1/servers")["servers"]
-        return {record["user"]: record["handle"]["pid"] for record in records if "pid" in record["handle"]}
-
+    """The hub of the configuration file. Its secrets say that it is ours: others cannot read them."""
     return Target(
         deployment.url,
         Secret(deployment.site.tokens["operator_token"]),
         HubfleetRoster(),
-        parts=parts,
-        server_pids=server_pids,
+        way=_way(deployment),
+        meter=_meter(deployment),
         sweep=lambda names: _remove_homes(deployment, names),
         disturb_people=disturb_people,
     )
+
+
+def _meter(deployment: Deployment) -> Meter:
+    """What measures its machines."""
+    if deployment.engine.containers(deployment.config):
+        return FleetMeter(deployment)
+
+    def servers() -> dict[str, int]:
+        records = ask_launcher(deployment, "/v1/servers")["servers"]
+        return {record["user"]: record["handle"]["pid"] for record in records if "pid" in record["handle"]}
+
+    return Here({name: part.pid for name, part in running(deployment).items() if part.pid}, servers)
+
+
+def _way(deployment: Deployment) -> Way:
+    """A hub under a name that is not known here, or with a certificate that is, is reached all the same: what it shows
+    is asked for by the way that its machine is known by."""
+    try:
+        shown = deployment.shown_certificate()
+    except OSError as error:
+        raise NotRunningError(
+            f"no certificate is shown at {deployment.url} ({error})", remedy="hubfleet logs edge"
+        ) from error
+    if not shown:
+        return Way()
+    try:
+        socket.getaddrinfo(urlsplit(deployment.url).hostname, None)
+    except OSError:
+        return Way(host=deployment.door_machine.address or "127.0.0.1", certificate=shown)
+    return Way(certificate=shown)
 
 
 def _remove_homes(deployment: Deployment, names: list[str]) -> list[str]:
@@ -113,13 +137,12 @@ def _remove_homes(deployment: Deployment, names: list[str]) -> list[str]:
     for name in names:
         if deployment.homes is None or not re.fullmatch(rf"{TEST_PREFIX}\d+", name):
             continue
-        home = deployment.homes / system_name(name)
-        if home.is_symlink() or not home.is_dir():
-            continue
+        home = str(deployment.homes / system_name(name))
         try:
-            shutil.rmtree(home)
-        except OSError as error:
-            problems.append(f"{home} was not removed ({error.strerror})")
+            deployment.homes_machine.store.erase(home)
+        except (HubfleetError, OSError) as error:
+            why = error.what if isinstance(error, HubfleetError) else error.strerror
+            problems.append(f"{home} was not removed ({why})")
     return problems
 
 
@@ -138,8 +161,7 @@ def _any(url: str, token_file: Path | None, hub_pid: int | None, mine: bool, dis
     return Target(
         address,
         _token(token_file),
-        here=here,
-        parts={"hub": hub_pid} if hub_pid and here else {},
+        meter=Here({"hub": hub_pid} if hub_pid else {}) if here else None,
         disturb_people=disturb_people,
     )
 

@@ -10,10 +10,29 @@ from typing import Annotated
 import typer
 
 import hubfleet
-from hubfleet.cli import check, down, explain, init, loadtest, logs, machine, plan, rollback, schema, status, up, users
+from hubfleet.cli import (
+    check,
+    deployer,
+    do,
+    down,
+    explain,
+    homes,
+    importing,
+    init,
+    loadtest,
+    logs,
+    machine,
+    oauth,
+    plan,
+    rollback,
+    schema,
+    status,
+    up,
+    users,
+)
 from hubfleet.cli.console import as_typed, err, remember, say
-from hubfleet.cli.deployment import Options
-from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, CancelledError_, HubfleetError
+from hubfleet.cli.reading import Options
+from hubfleet.errors import INTERNAL_EXIT_CODE, ApplyError, BrokenOff, CancelledError_, HubfleetError
 
 EXIT_CODES = {
     0: "done",
@@ -25,9 +44,9 @@ EXIT_CODES = {
     7: "you said no",
     8: "a machine cannot be reached, or lacks what it takes to work on it",
     70: "a defect in hubfleet",
-    130: "interrupted",
+    BrokenOff.exit_code: "interrupted",
 }
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+INTERRUPTED = BrokenOff.exit_code  # what typer makes of Ctrl-C, too
 EPILOG = "Exit codes: " + " · ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
 
 app = typer.Typer(
@@ -39,7 +58,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 users_app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+homes_app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 machine_app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+oauth_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+@oauth_app.callback()
+def _oauth() -> None:
+    """What the hub is at a provider of logins.
+
+    Example: hubfleet oauth register
+    """
 
 
 def _version(wanted: bool) -> None:
@@ -81,8 +110,11 @@ for name, command in (
     ("explain", explain.explain),
     ("loadtest", loadtest.loadtest),
     ("rollback", rollback.rollback),
+    ("do", do.do),
     ("down", down.down),
     ("schema", schema.schema),
+    ("deployer", deployer.deployer),
+    ("import", importing.import_),
 ):
     app.command(name)(command)
 users_app.callback(invoke_without_command=True)(users.listing)
@@ -90,11 +122,16 @@ users_app.command("approve")(users.approve)
 users_app.command("block")(users.block)
 users_app.command("reset-password")(users.reset_password)
 app.add_typer(users_app, name="users")
+homes_app.callback(invoke_without_command=True)(homes.listing)
+homes_app.command("archive")(homes.archive)
+app.add_typer(homes_app, name="homes")
 machine_app.callback(invoke_without_command=True)(machine.listing)
 machine_app.command("add")(machine.add)
 machine_app.command("drain")(machine.drain)
 machine_app.command("remove")(machine.remove)
 app.add_typer(machine_app, name="machine")
+oauth_app.command("register")(oauth.register)
+app.add_typer(oauth_app, name="oauth")
 
 
 def run() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hubfleet.checks import Finding
+from hubfleet.cli.begin import supervision_of
 from hubfleet.cli.console import counted
-from hubfleet.cli.deployment import Deployment, supervision_of
+from hubfleet.cli.deployment import Deployment
 from hubfleet.engines import engine
 from hubfleet.resources import Process
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hubfleet.config import Config
-from hubfleet.config.machines import MachineSettings
+from hubfleet.config.machines import MachineSettings, SshMachine
 from hubfleet.errors import ApplyError, UnreachableError
 from hubfleet.layout import Layout
 from hubfleet.machines import Machine, SSHMachine
 from hubfleet.plan import Desired, Generations, Manifest
-from hubfleet.resources import Container, File, Resource
+from hubfleet.resources import Container, File, Resource, SwarmMember
 
 if TYPE_CHECKING:
     from hubfleet.sshcommand import Way
@@ -27,14 +27,16 @@ class Former:
     notes: tuple[str, ...] = ()
 
 
-def reached(name: str, settings: MachineSettings) -> SSHMachine:
+def reached(name: str, settings: SshMachine) -> SSHMachine:
     """A machine of the configuration."""
     return SSHMachine(name, *way(settings))
 
 
-def way(settings: MachineSettings) -> Way:
+def way(settings: SshMachine) -> Way:
     """How `ssh` reaches it."""
-    return settings.ssh, ("-F", str(settings.ssh_config)) if settings.ssh_config else ()
+    file = ("-F", str(settings.ssh_config)) if settings.ssh_config else ()
+    key = ("-i", str(settings.ssh_key), "-o", "IdentitiesOnly=yes") if settings.ssh_key else ()
+    return settings.ssh, (*file, *key)
 
 
 def find_former(
@@ -66,9 +68,17 @@ def find_former(
             if (there.store.read(place) or "").strip() == name:
                 found[name] = there
         except UnreachableError as error:
-            left = f"docker rm --force hubfleet-{config.hub}-edge, there"
-            notes.append(f"{name} cannot be reached ({error.what}). To end what serves on it: {left}")
+            notes.append(f"{name} cannot be reached ({error.what}). {_to_end(known[name])}")
     return Former(found, tuple(notes))
+
+
+def _to_end(resources: Iterable[Resource]) -> str:
+    """What to type on a machine that was left as it was."""
+    containers = [item.name for item in resources if isinstance(item, Container)]
+    left = [f"docker rm --force {' '.join(containers)}"] if containers else []
+    if any(isinstance(item, SwarmMember) for item in resources):
+        left.append("docker swarm leave --force (unless other hubs have servers there)")
+    return f"To end what it has of this hub, once it is back: {' and '.join(left)}, there" if left else ""
 
 
 def _has_hub(resources: Iterable[Resource], layout: Layout) -> bool:

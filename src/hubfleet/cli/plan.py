@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from hubfleet.cli.begin import open_deployment
 from hubfleet.cli.console import as_typed, say, say_json, show
-from hubfleet.cli.deployment import open_deployment
+from hubfleet.cli.deployment import Deployment
 from hubfleet.cli.moved import still_runs
+from hubfleet.cli.projectdeployment import opened
 from hubfleet.plan import plan_lines
 
 
@@ -22,13 +24,13 @@ def plan(
 
     Example: hubfleet plan
     """
-    deployment = open_deployment(context.obj, detach=detach)
+    deployment = opened(context.obj) or open_deployment(context.obj, detach=detach)
     made = deployment.plan()
     if as_json:
         say_json(made.to_json())
         return
     show(plan_lines(made, full=full))
-    if (runs := still_runs(deployment)) is not None:
+    if isinstance(deployment, Deployment) and (runs := still_runs(deployment)) is not None:
         say(as_typed(f"note: {runs}"), "blue")
     for name in deployment.new_passwords:
         say(f"note: {name} will be generated into {deployment.secrets.path}", "blue")

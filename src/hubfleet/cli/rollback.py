@@ -11,16 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
-from hubfleet.cli.console import as_typed, confirm, counted, draw, say, show, table
-from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli import goback, projectcommands
+from hubfleet.cli.begin import open_deployment
+from hubfleet.cli.console import as_typed, counted, say
+from hubfleet.cli.deployment import Deployment
 from hubfleet.cli.moving import reached
+from hubfleet.cli.projectdeployment import opened
 from hubfleet.cli.talk import hear
 from hubfleet.cli.up import carry_out, tidy_up
 from hubfleet.config import Config, changed_settings
-from hubfleet.errors import ApplyError, CheckError, ConfigError, HubfleetError
+from hubfleet.errors import ApplyError, CheckError
 from hubfleet.machines import Machine
-from hubfleet.plan import Desired, Generations, Plan, plan_lines, restored, secret_paths, summary
-from hubfleet.plan.generations import DATABASE, IMAGES_KEPT
+from hubfleet.plan import Desired, Plan
+from hubfleet.plan.generations import DATABASE
 from hubfleet.resources import Change, Database, File, Image, Resource
 from hubfleet.unixhttp import Refused
 
@@ -50,19 +53,22 @@ def rollback(
 
     Example: hubfleet rollback
     """
+    if (other := opened(context.obj)) is not None:
+        projectcommands.rollback(other, number, listing=listing, database=database, yes=yes)
+        return
     deployment = open_deployment(context.obj)
     generations = deployment.generations
     if listing:
-        _list(deployment)
+        goback.listed(deployment)
         return
-    target = _target(generations, number)
+    target = goback.target(generations, number)
     back = _Back.to(deployment, target, database)
     plan = back.plan()
     if plan.empty and not generations.unfinished():
         say(f"Hub {plan.hub} is as in generation {target}: there is nothing to change.")
         return
     if not plan.empty:
-        _confirm(back, plan, yes)
+        goback.confirm_back(target, plan, yes)
     with deployment.machine.hold(str(deployment.layout.state)):
         if back.database is not None:
             _end(deployment, back.lost)
@@ -70,7 +76,7 @@ def rollback(
             carry_out(back.then, plan)
             tidy_up(back.then, back.plan)
         except ApplyError as error:
-            raise _failed(error, target, generations.current()) from error
+            raise goback.failed(error, target, generations.current()) from error
     _, silent = hear(back.then, {})
     if silent:
         raise ApplyError(
@@ -78,30 +84,6 @@ def rollback(
         )
     say(f"Hub {plan.hub} is as in generation {target} again. That is now generation {generations.current()}.")
     say(as_typed("What the configuration says instead: hubfleet plan. Make it so: hubfleet up"), "dim")
-
-
-def _failed(error: ApplyError, target: int, current: int) -> ApplyError:
-    """With both ways on: further, or back to what there was, with its database."""
-    back = f"hubfleet rollback {target}, to go on, or hubfleet rollback {current}, to have back what there was before"
-    return ApplyError(error.what, where=error.where, state=error.state, remedy=back)
-
-
-def _target(generations: Generations, number: int | None) -> int:
-    """The generation that is meant. Raises ConfigError for one that there is not, CheckError where there is none."""
-    deployed, newest = generations.deployed(), max(generations.numbers(), default=0)
-    if number is not None:
-        if number in deployed:
-            return number
-        known = ", ".join(map(str, reversed(deployed))) or "none"
-        was = "was not carried out to its end" if number in generations.numbers() else "is not there"
-        raise ConfigError(f"generation {number} {was}; there are: {known}", remedy="hubfleet rollback --list")
-    if newest > generations.current() > 0:
-        # One that was begun and not finished: going back is back to before it, and going on with it is the other way.
-        return generations.again(newest) or generations.current()
-    found = generations.before()
-    if found == 0:
-        raise CheckError("there is no earlier generation", state="Nothing was changed")
-    return found
 
 
 @dataclass(frozen=True)
@@ -140,16 +122,15 @@ class _Back:
             if name != config.hub_machine
         }
         back = replace(deployment, config=config, others=others)
-        wants = _desired_now(deployment)
+        wants = goback.wanted_now(deployment)
         images = {item.tag: item for items in wants.values() for item in items if isinstance(item, Image)}
         links = back.engine.link_files(back.config, back.site)
         made: dict[str, tuple[Resource, ...]] = {}
         notes: tuple[str, ...] = ()
         for name, there in _reachable(back, machines, number).items():
-            secrets = _secrets(there, machines[name], (wants.get(name, ()), links.get(name, ())))
-            made[name], words = restored(machines[name], secrets, images)
+            wanted_there = (wants.get(name, ()), links.get(name, ()))
+            made[name], words = goback.remade(there, number, machines[name], wanted_there, images)
             notes += words
-            _check_images(there, number, made[name])
         database, words, lost = _database(deployment, number, wanted)
         return cls(deployment, number, back, made, database, (*words, *notes), lost)
 
@@ -201,14 +182,6 @@ def _config(dump: dict[str, Any], number: int) -> Config:
         ) from error
 
 
-def _desired_now(deployment: Deployment) -> dict[str, tuple[Resource, ...]]:
-    """What the configuration wants now, by machine; nothing where it wants what is not possible."""
-    try:
-        return deployment.desired().machines
-    except HubfleetError:
-        return {}
-
-
 def _reachable(back: Deployment, machines: Iterable[str], number: int) -> dict[str, Machine]:
     """The machines of a generation. Raises CheckError for one that its configuration does not say how to reach."""
     known = {back.machine.name: back.machine, **back.others}
@@ -216,32 +189,6 @@ def _reachable(back: Deployment, machines: Iterable[str], number: int) -> dict[s
         names = ", ".join(lost)
         raise CheckError(f"generation {number} was on {names} too, and there is no way to it", state=NOT_CHANGED)
     return {name: known[name] for name in machines}
-
-
-def _secrets(
-    machine: Machine, then: tuple[Resource, ...], wants: Iterable[tuple[Resource, ...]]
-) -> dict[str, list[str]]:
-    """By path what a file that must not be recorded may hold: what is there, and what is wanted."""
-    wanted = [{item.path: item.content for item in items if isinstance(item, File)} for items in wants]
-    found = {}
-    for path in secret_paths(then):
-        contents = [machine.store.read(path), *(files.get(path) for files in wanted)]
-        found[path] = [content for content in contents if content is not None]
-    return found
-
-
-def _check_images(machine: Machine, number: int, made: tuple[Resource, ...]) -> None:
-    images = [item for item in made if isinstance(item, Image) and not item.context]
-    seen = machine.observe(images)
-    gone = [item.tag for item in images if seen[item.id] is None]
-    if gone:
-        are = "is" if len(gone) == 1 else "are"
-        raise CheckError(
-            f"generation {number} cannot be had back: of its images {', '.join(gone)} {are} gone "
-            f"(those of the last {IMAGES_KEPT} generations are kept)",
-            state="Nothing was changed",
-            remedy="hubfleet rollback --list, or put the old settings into the configuration and: hubfleet up",
-        )
 
 
 def _database(
@@ -281,17 +228,6 @@ def _database(
     return Database(path, copy, beside, container, mark), tuple(words), lost
 
 
-def _confirm(back: _Back, plan: Plan, yes: bool) -> None:
-    say(f"Back to generation {back.number}:", "bold")
-    lines = plan_lines(plan)
-    if yes:
-        say(f"{plan.hub}: {summary(plan)}", "bold")
-        show(line for line in lines if line.role in ("setting", "note"))
-        return
-    show(lines)
-    confirm("Do this?", f"hubfleet rollback {back.number} --yes")
-
-
 def _end(deployment: Deployment, servers: tuple[dict[str, Any], ...]) -> None:
     """Stop servers that the hub would not know: nobody could enter them, nor stop them."""
     for record in servers:
@@ -301,21 +237,3 @@ def _end(deployment: Deployment, servers: tuple[dict[str, Any], ...]) -> None:
         with contextlib.suppress(OSError, Refused):
             socket = str(deployment.layout.launcher_socket)
             deployment.machine.request(socket, "POST", "/v1/stop", body, None, _STOP_LIMIT_S)
-
-
-def _list(deployment: Deployment) -> None:
-    generations = deployment.generations
-    numbers, current = generations.numbers(), generations.current()
-    name = deployment.machine.name
-    here = {number: generations.read(number).get(name, ()) for number in numbers}
-    images = {number: [item for item in here[number] if isinstance(item, Image)] for number in numbers}
-    seen = deployment.machine.observe(list({item.id: item for items in images.values() for item in items}.values()))
-    shown = table("generation", "when", "", "what changed")
-    for number in numbers:
-        found = generations.describe(number)
-        words = ["current"] if number == current else []
-        words += [] if found.deployed else ["not finished"]
-        words += [f"back to {found.again}"] if found.again else []
-        words += ["images gone"] if any(seen[item.id] is None for item in images[number]) else []
-        shown.add_row(str(number), found.created[:16].replace("T", " "), ", ".join(words), found.changes)
-    draw(shown)

@@ -14,14 +14,25 @@ from rich.live import Live
 from rich.text import Text
 
 import hubfleet
+from hubfleet.cli import projectcommands
+from hubfleet.cli.begin import open_deployment
 from hubfleet.cli.console import as_typed, counted, draw, out, say_json, table
-from hubfleet.cli.deployment import Deployment, Options, open_deployment
+from hubfleet.cli.deployment import Deployment
 from hubfleet.cli.moved import deployed_last, still_runs
-from hubfleet.cli.parts import UNREACHABLE, Part
+from hubfleet.cli.parts import UNREACHABLE, Part, ago, parts_table
+from hubfleet.cli.projectdeployment import opened
+from hubfleet.cli.reading import Options
 from hubfleet.cli.talk import ask_launcher, hear, people
+from hubfleet.errors import NotRunningError, UnreachableError
 from hubfleet.layout import MIN_FREE_BYTES, ROOT_BASE
+from hubfleet.names import system_name
+from hubfleet.units import rounded
+from hubfleet.unixhttp import Refused
 
 WATCH_EVERY_S = 2
+NEARLY_FULL = 0.9
+"""Of its limit: so much in a home is warned of."""
+SHOWN_HOMES = 10
 
 
 def gather(deployment: Deployment) -> dict[str, Any]:
@@ -41,6 +52,7 @@ def gather(deployment: Deployment) -> dict[str, Any]:
         "processes": processes,
         "servers": [],
         "users": [],
+        "homes": [],
         "problems": [],
         "warnings": [],
     }
@@ -61,6 +73,7 @@ def gather(deployment: Deployment) -> dict[str, Any]:
     answers, found["problems"] = hear(deployment, questions)
     found.update(servers=answers.get("launcher", []), users=answers.get("hub", []))
     found["problems"] += full_disks(deployment)
+    look_at_homes(deployment, found)
     if not any(part.state == UNREACHABLE for part in statuses.values()):  # or there is nobody to show one
         look_at_certificate(deployment, found)
     found["state"] = "degraded" if found["problems"] else "running"
@@ -73,13 +86,46 @@ def _entry(deployment: Deployment, name: str, part: Part) -> dict[str, Any]:
 
 
 def full_disks(deployment: Deployment) -> list[str]:
-    """A line for each directory that has no room for what the hub notes down, or people save."""
+    """A line for each directory that has no room for what the hub notes down, people save, or a start takes."""
     lines = []
-    for path in filter(None, (deployment.layout.hub_dir, deployment.homes)):
-        free = deployment.machine.store.room(str(path))
+    starting = deployment.parts.starts_take_room_at()
+    places = [(deployment.machine, str(path)) for path in (deployment.layout.hub_dir, starting) if path]
+    places += [(deployment.homes_machine, str(deployment.homes))] if deployment.homes else []
+    for machine, path in places:
+        try:
+            free = machine.store.room(path)
+        except UnreachableError:
+            continue  # which is told of its part
         if free is not None and free < MIN_FREE_BYTES:
             lines.append(f"{path}: the disk is full ({free} bytes free). Running servers go on. Try: free some space")
     return lines
+
+
+def look_at_homes(deployment: Deployment, found: dict[str, Any]) -> None:
+    """Add what homes hold and may hold, where they have limits; those that are nearly full are warned of."""
+    if not deployment.config.all_quotas():
+        return
+    try:
+        homes = ask_launcher(deployment, "/v1/homes")["homes"] or []
+    except (NotRunningError, Refused) as error:
+        if not found["problems"]:  # or else they tell why
+            found["warnings"].append(f"how much is in homes is not known: {error}")
+        return
+    limited = [home for home in homes if home["used"] is not None and home["limit"]]
+    found["homes"] = [{key: home[key] for key in ("name", "used", "limit")} for home in limited]
+    full = sorted((home["used"] / home["limit"], _filled(home)) for home in limited if _nearly_full(home))
+    if full:
+        more = f" and {len(full) - SHOWN_HOMES} more (hubfleet homes)" if len(full) > SHOWN_HOMES else ""
+        whose = ", ".join(words for _, words in full[::-1][:SHOWN_HOMES])
+        found["warnings"].append(f"{counted(len(full), 'home')} nearly full: {whose}{more}")
+
+
+def _nearly_full(home: dict[str, Any]) -> bool:
+    return bool(home["used"] >= NEARLY_FULL * home["limit"])
+
+
+def _filled(home: dict[str, Any]) -> str:
+    return f"{home['name']} ({rounded(home['used'])} of {rounded(home['limit'])})"
 
 
 def look_at_certificate(deployment: Deployment, found: dict[str, Any]) -> None:
@@ -123,16 +169,24 @@ def status(
             time.sleep(WATCH_EVERY_S)
         with Live(console=out, auto_refresh=False, screen=True) as live:
             while True:
-                live.update(_picture(gather(open_deployment(context.obj))), refresh=True)
+                live.update(_seen(context.obj)[1], refresh=True)
                 time.sleep(WATCH_EVERY_S)
 
 
 def _tell(options: Options, as_json: bool, *, one_line: bool = False) -> None:
-    found = gather(open_deployment(options))
+    found, picture = _seen(options)
     if as_json:
         say_json(found, indent=None if one_line else 1)
     else:
-        draw(_picture(found))
+        draw(picture)
+
+
+def _seen(options: Options) -> tuple[dict[str, Any], RenderableType]:
+    if (other := opened(options)) is not None:
+        found = projectcommands.gather(other)
+        return found, projectcommands.picture(found)
+    found = gather(open_deployment(options))
+    return found, _picture(found)
 
 
 def _picture(found: dict[str, Any]) -> RenderableType:
@@ -146,19 +200,17 @@ def _picture(found: dict[str, Any]) -> RenderableType:
     parts += [Text(as_typed(problem), style="yellow") for problem in (*found["problems"], *found["warnings"])]
     if found["state"] == "stopped":
         return Group(*parts, Text(as_typed("Start it with: hubfleet up")))
-    places = {entry["machine"] for entry in found["processes"].values()}
-    processes = table("process", "state", "since", "restarts", *(["on"] if len(places) > 1 else []))
-    for name, entry in found["processes"].items():
-        where = [entry["machine"]] if len(places) > 1 else []
-        processes.add_row(name, entry["state"], _ago(entry["since"]), str(entry["restarts"]), *where)
+    processes = parts_table("process", found["processes"])
     may_not = {entry["name"] for entry in found["users"] if not entry["approved"]}
-    servers = table("server of", "name", "profile", "running for")
+    homes = {home["name"]: f"{rounded(home['used'])} of {rounded(home['limit'])}" for home in found["homes"]}
+    servers = table("server of", "name", "profile", "running for", *(["home"] if homes else []))
     for entry in found["servers"]:
         servers.add_row(
             entry["user"] + (" (may not enter)" if entry["user"] in may_not else ""),
             entry["server"] or "default",
             entry["profile"] or "",
-            _ago(entry["started"]),
+            ago(entry["started"]),
+            *([homes.get(system_name(entry["user"]), "")] if homes else []),
         )
     # There is always somebody, if only an admin: no names means that nobody could be asked.
     accounts = counted(len(found["users"]), "account") if found["users"] else "accounts not known now"
@@ -175,11 +227,3 @@ def _where(found: dict[str, Any]) -> str:
 
 def _back(found: dict[str, Any]) -> str:
     return f", rolled back to generation {found['rolled_back_to']}" if found["rolled_back_to"] else ""
-
-
-def _ago(moment: float) -> str:
-    seconds = max(0, int(time.time() - moment))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

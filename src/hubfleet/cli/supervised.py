@@ -45,6 +45,9 @@ class SupervisedParts:
             for name, entry in supervisor.processes.items()
         }
 
+    def starts_take_room_at(self) -> str:
+        return ""
+
     def _supervisor(self) -> SupervisorStatus | None:
         return SupervisorStatus.read(self._layout.supervisor_dir)
 

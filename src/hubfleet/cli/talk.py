@@ -12,11 +12,17 @@ from hubfleet.errors import NotRunningError
 from hubfleet.unixhttp import Refused
 
 
-def ask_launcher(deployment: Deployment, target: str) -> Any:
-    """The launcher's answer. Raises NotRunningError when it does not answer."""
+def ask_launcher(deployment: Deployment, target: str, body: Any = None, limit: float = 5) -> Any:
+    """The launcher's answer; with a body it is told something. ``limit``: seconds.
+
+    Raises NotRunningError when it does not answer, Refused when it says no.
+    """
     running(deployment)
+    socket, method = str(deployment.layout.launcher_socket), "GET" if body is None else "POST"
     try:
-        return deployment.machine.request(str(deployment.layout.launcher_socket), "GET", target, None, None, 5)
+        return deployment.machine.request(socket, method, target, body, None, limit)
+    except Refused:
+        raise
     except OSError as error:
         raise NotRunningError(
             f"the launcher of hub {deployment.config.hub} does not answer ({error})", remedy="hubfleet status"
@@ -53,7 +59,9 @@ def hear(deployment: Deployment, questions: Mapping[str, Callable[[], Any]]) -> 
         try:
             if name in parts and parts[name].state == UNREACHABLE:
                 still = "The hub and running servers go on, and nobody can come in before that is mended"
-                if name != deployment.engine.door:
+                if name == "homes":
+                    still = "The hub goes on. Servers wait for their files, and none can be started, until it is back"
+                elif name != deployment.engine.door:
                     still = "The hub and the other machines go on"
                 problems.append(f"{name}: {parts[name].why}. {still}")
                 continue
@@ -78,9 +86,10 @@ def running(deployment: Deployment) -> Mapping[str, Part]:
 
 
 def people(deployment: Deployment) -> list[dict[str, Any]]:
-    """Everybody the hub knows: name, whether they may enter, whether they are an admin, their running servers."""
+    """Everybody the hub knows: name, whether they may enter, whether they are an admin, their running servers, the
+    groups that the hub's admins put them into, and what a provider told of them."""
     login = deployment.config.login
-    listed = {*login.allow.users, *login.admins} if login.allow else None
+    listed = {*login.allow.users, *login.admins} if login.allow and not login.provider else None
     signed_up = {entry["name"]: entry for entry in ask_hub(deployment, "GET", "/hubfleet/people")["people"]}
     known: dict[str, dict[str, Any]] = {}
     offset, page = 0, 200
@@ -96,6 +105,8 @@ def people(deployment: Deployment) -> list[dict[str, Any]]:
             "approved": signed_up.get(name, {}).get("approved", False) and (listed is None or name in listed),
             "removed": signed_up.get(name, {}).get("removed", False),
             "admin": name in login.admins,
+            "person": signed_up.get(name, {}).get("person"),
+            "groups": known.get(name, {}).get("groups", []),
             "servers": sorted(known.get(name, {}).get("servers", {})),
             "last_activity": known.get(name, {}).get("last_activity"),
         }

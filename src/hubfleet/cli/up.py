@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -15,19 +14,23 @@ from typing import Annotated
 import typer
 
 from hubfleet.checks import failures
-from hubfleet.cli import moved
-from hubfleet.cli.console import as_typed, ask, confirm, out, program, report, say, show
-from hubfleet.cli.deployment import Deployment, open_deployment, save_choices
+from hubfleet.cli import carry, moved, projectcommands
+from hubfleet.cli.begin import open_deployment, save_choices
+from hubfleet.cli.console import as_typed, ask, out, say
+from hubfleet.cli.deployment import Deployment
 from hubfleet.cli.down import stopped_words
+from hubfleet.cli.projectdeployment import opened
 from hubfleet.cli.talk import hear, people
 from hubfleet.config import starter_text
-from hubfleet.errors import ApplyError, CheckError
-from hubfleet.plan import Event, Line, Plan, apply_plan, plan_lines, summary
+from hubfleet.config.campus import Platform
+from hubfleet.config.vouching import Provider, Voucher
+from hubfleet.engines.logins import callback
+from hubfleet.errors import ApplyError, CheckError, ConfigError
+from hubfleet.plan import Event, Plan
 from hubfleet.plan.generations import DATABASE
 from hubfleet.resources import Database
 from hubfleet.sshcommand import CONFIGURATIONS
 
-_ROUNDS = 3
 _DISTURBING = {"container", "process"}
 """Kinds of resources after whose change another hub may have the database."""
 
@@ -47,6 +50,11 @@ def up(
 
     Example: hubfleet up --detach
     """
+    if (other := opened(context.obj)) is not None:
+        if port is not None:
+            raise ConfigError("--port is for hubs", state="Nothing was changed", remedy="the ports in the file")
+        projectcommands.up(other, yes=yes)
+        return
     deployment = open_deployment(context.obj, port=port, detach=detach)
     if detach and deployment.supervision == "containers":
         say("note: a hub of containers is always detached; --detach changes nothing.", "blue")
@@ -55,8 +63,8 @@ def up(
     if problems:
         raise CheckError("\n".join(finding.text for finding in problems), state="Nothing was changed")
     plan = deployment.plan()
-    _confirm(deployment, plan, yes)
-    _make_state(deployment)
+    carry.confirm_plan(plan, yes)
+    carry.make_state(deployment)
     with deployment.machine.hold(str(deployment.layout.state)):
         _write_files(deployment, yes)
         moved.forget_servers(deployment)
@@ -64,28 +72,13 @@ def up(
             carry_out(deployment, plan)
             tidy_up(deployment, deployment.plan)
     _, silent = hear(deployment, {})
+    silent = [*(deployment.fleet_problems() if not plan.empty else []), *silent]
     if silent:
         state = "Users' running servers are not touched"
         raise ApplyError("\n".join(silent), state=state, remedy="hubfleet check")
     _tell(deployment, plan, detach)
     if before is None and deployment.supervision == "attached":
         _stay(deployment)
-
-
-def _confirm(deployment: Deployment, plan: Plan, yes: bool) -> None:
-    if yes or plan.empty:
-        say(f"{plan.hub}: {summary(plan)}", "bold")
-        show(Line(f"note: {note}", "note") for note in plan.notes)
-        return
-    show(plan_lines(plan))
-    confirm("Do this?", f"{_typed()} --yes")
-
-
-def _make_state(deployment: Deployment) -> None:
-    """The directory that holds the lock."""
-    state, privileged = deployment.layout.state, deployment.layout.privileged
-    for path, mode in ((state.parent, 0o755), (state, 0o711)):
-        deployment.machine.store.make_directory(str(path), mode if privileged else 0o700)
 
 
 def _write_files(deployment: Deployment, yes: bool) -> None:
@@ -101,23 +94,19 @@ def _write_files(deployment: Deployment, yes: bool) -> None:
 
 
 def carry_out(deployment: Deployment, plan: Plan) -> None:
-    """Record a plan, and carry it out. The lock must be held."""
-    number = deployment.generations.begin(plan)
-    several = len({name for name, _ in plan.changes}) > 1
+    """Record a plan, and carry it out, with a copy of the database from before. The lock must be held."""
     kinds = {change.resource.kind for _, change in plan.changes}
     # a rollback that puts a database back keeps the present one itself, when the hub is stopped
     kept = Database.kind in kinds or deployment.generations.current() == 0
 
-    def tell(event: Event) -> None:
+    def keep(event: Event) -> None:
         nonlocal kept
         here = event.machine == deployment.machine.name
         if here and event.change.resource.kind in _DISTURBING and not kept:
             kept = True
             _keep_database(deployment)
-        report(event, several=several)
 
-    apply_plan(plan, deployment.machines, tell)
-    deployment.generations.switch(number)
+    carry.carry_out(deployment, plan, keep)
 
 
 def _keep_database(deployment: Deployment) -> None:
@@ -132,15 +121,8 @@ def _keep_database(deployment: Deployment) -> None:
 
 
 def tidy_up(deployment: Deployment, plan: Callable[[], Plan]) -> None:
-    """Remove what was in use when the plan was made, and no longer is: environments, and what people came in by.
-
-    What these were made of is free only when they are gone, so there is more than one round.
-    """
-    for _ in range(_ROUNDS):
-        made = plan()
-        if made.empty or any(change.action != "remove" for _, change in made.changes):
-            return
-        carry_out(deployment, made)
+    """Remove what was in use when the plan was made, and no longer is."""
+    carry.tidy_up(plan, partial(carry_out, deployment))
 
 
 def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
@@ -162,21 +144,36 @@ def _tell(deployment: Deployment, plan: Plan, detach: bool) -> None:
     if deployment.config.login.signup:
         remedy = as_typed("hubfleet users approve NAME")
         say(f"  Others sign up at {deployment.url}/hub/signup; let them in with: {remedy}")
-    if new:
+    if provider := deployment.config.login.provider:
+        say(f"  People {_way_in(provider, callback(deployment.config))}")
+    elif new:
         say(f"  Shown only now; kept in {deployment.secrets.path} (readable by you only).", "dim")
     else:
         say(f"  Passwords are in {deployment.secrets.path}.", "dim")
     there = f" (on {deployment.machine.name})" if deployment.remote else ""
-    say(f"  Homes: {deployment.homes}{there}" if deployment.homes else "  Homes are not kept.", "dim")
+    apart = f" (on {deployment.homes_machine.name})" if deployment.remote else ""
+    say(f"  Homes: {deployment.homes}{apart}" if deployment.homes else "  Homes are not kept.", "dim")
     say(f"  Database, settings, logs: {deployment.layout.state}{there}", "dim")
     if deployment.supervision != "attached":
         say(as_typed("  It keeps running. See: hubfleet status, hubfleet logs. Stop it: hubfleet down"), "dim")
     _tell_of_servers_left(deployment)
 
 
+def _way_in(provider: Voucher, back: str) -> str:
+    """How people come in whom somebody vouches for. ``back``: where these are sent to."""
+    if isinstance(provider, Provider):
+        return f"log in with {provider.called}, which sends them back to {back}"
+    if isinstance(provider, Platform):
+        begin = back.replace("oauth_callback", "oauth_login")
+        return f"come from {provider.called}, whose log-ins begin at {begin} and end at {back}"
+    return f"log in with their password of {provider.called}"
+
+
 def _tell_of_servers_left(deployment: Deployment) -> None:
     """Name those whose server goes on although they may not enter: nothing is lost to a slip in the file."""
-    for entry in people(deployment) if deployment.config.login.allow else []:
+    login = deployment.config.login
+    # Where a provider vouches for people, the configuration says what becomes of their servers.
+    for entry in people(deployment) if login.allow and not login.provider else []:
         if entry["servers"] and not entry["approved"]:
             name = entry["name"]
             remedy = as_typed(f"hubfleet users block {name}")
@@ -196,15 +193,10 @@ def _stay(deployment: Deployment) -> None:
     say("Stopping the hub and its servers ...")
     stopped = deployment.parts.stop()
     say(f"{stopped_words(deployment.config.hub, stopped)} Files and accounts stay in {deployment.layout.state}.")
-    say(f"Come back with: {_make_up() if 'MAKELEVEL' in os.environ else _typed()}")
+    say(f"Come back with: {_make_up() if 'MAKELEVEL' in os.environ else carry.typed()}")
 
 
 def _make_up() -> str:
     """How `make up` was typed."""
     port = sys.argv[sys.argv.index("--port") + 1] if "--port" in sys.argv else ""
     return f"make up PORT={port}" if port else "make up"
-
-
-def _typed() -> str:
-    """The command as it was typed."""
-    return shlex.join([*program(), *sys.argv[1:]])

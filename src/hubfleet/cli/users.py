@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hubfleet.cli.begin import open_deployment
 from hubfleet.cli.console import as_typed, draw, say, say_json, table
-from hubfleet.cli.deployment import Deployment, open_deployment
+from hubfleet.cli.deployment import Deployment
 from hubfleet.cli.talk import ask_hub, people
 from hubfleet.config import valid_user
 from hubfleet.errors import ConfigError
@@ -27,7 +28,7 @@ def listing(
     if context.invoked_subcommand is not None:
         return
     deployment = open_deployment(context.obj)
-    found = people(deployment)
+    found = [{key: value for key, value in entry.items() if key != "person"} for entry in people(deployment)]
     homes = deployment.homes
     for entry in found:
         entry["home"] = str(homes / system_name(entry["name"])) if homes else None

@@ -6,7 +6,7 @@ They work on plain data, so that they run, and are reported, together with every
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hubfleet.config.https import WORDS, is_address, is_public
 from hubfleet.config.machines import FLEET, ROLES, SEVERAL
 from hubfleet.config.owner import SERVICES
 from hubfleet.config.paths import HOME
+from hubfleet.units import Bytes, UnitError, parse_bytes
 
 Finding = tuple[Place, str, str | None]
 """A place, what is wrong there, and what to write."""
@@ -61,6 +62,42 @@ def owners(data: dict[str, Any]) -> Iterator[Finding]:
             if isinstance(text, str) and f"{{{HOME}}}" in text and not knows:
                 what = f"{{{HOME}}} needs a service that knows it"
                 yield (*place, str(index)), what, "storage: {owner: {tas: {url: ..., account: ...}}}"
+
+
+def quotas(data: dict[str, Any]) -> Iterator[Finding]:
+    """Limits of homes where hubfleet has no say, or larger than the disk that they are on."""
+    homes = dig(data, ("storage", "homes"))
+    homes = {} if homes is None else homes
+    given: dict[Place, Any] = {}
+    if isinstance(homes, dict):
+        given[("storage", "homes", "quota")] = homes.get("quota")
+    for kind in ("groups", "users"):
+        for name, part in _at(data, kind, dict).items():
+            given[(kind, name, "storage", "quota")] = dig(part, ("storage", "quota"))
+    given = {place: value for place, value in given.items() if value is not None}
+    if homes == "none":
+        yield from ((place, "homes are not kept", "remove it, or storage: {homes: {quota: 10G}}") for place in given)
+    if not isinstance(homes, dict):
+        return
+    if homes.get("share") == "mounted":
+        for place in given:
+            what = "homes are on a file system that is mounted from elsewhere, and its own machine has the quotas"
+            yield place, what, "remove it, and have whoever runs that file system set them"
+        if homes.get("disk") is not None:
+            yield ("storage", "homes", "disk"), "another file system is mounted there", "remove it, or share: mounted"
+        return
+    disk = _size(homes.get("disk"))
+    for place, value in given.items():
+        if disk and (size := _size(value)) and size > disk:
+            yield place, f"is more than storage.homes.disk has ({disk})", "a smaller quota, or a larger disk"
+
+
+def _size(value: Any) -> Bytes | None:
+    """A size; what is none has its own sentence."""
+    try:
+        return None if value is None else parse_bytes(value)
+    except UnitError:
+        return None
 
 
 def machines(data: dict[str, Any]) -> Iterator[Finding]:
@@ -128,16 +165,17 @@ def encryption(data: dict[str, Any]) -> Iterator[Finding]:
         kind = "certificate" if "certificate" in https else "authority" if "acme" in https else "auto"
     if kind not in (*WORDS, "certificate", "authority") or not isinstance(domain, str | None):
         return
-    what = {"auto": "`auto`", "authority": "an authority", "certificate": "a certificate"}.get(str(kind))
+    own = "a certificate"
+    what = {"auto": "`auto`", "authority": "an authority", "certificate": own, "secrets": own}.get(str(kind))
     place = ("https",) if https is not None else ("domain",)
     if what and not domain:
-        remedy = "domain: hub.example.edu" + ("" if kind == "certificate" else ", or https: self-signed")
+        remedy = "domain: hub.example.edu" + ("" if what == own else ", or https: self-signed")
         yield place, f"{what} needs a name", remedy
     elif domain and kind in ("auto", "authority") and is_address(domain):
         yield place, f"{what} needs a name, and {domain} is an IP address", "https: self-signed"
     elif domain and kind == "auto" and "/" not in domain and not is_public(domain.lower()):
-        own = "https: self-signed, or an authority of your own: https: {acme: https://...}"
-        yield place, f"no public authority gives a certificate for {domain}", own
+        remedy = "https: self-signed, or an authority of your own: https: {acme: https://...}"
+        yield place, f"no public authority gives a certificate for {domain}", remedy
     listen = _at(data, "listen", dict)
     for key in ("address", "port") if kind != "off" else ():
         if listen.get(key) is not None:
@@ -145,21 +183,28 @@ def encryption(data: dict[str, Any]) -> Iterator[Finding]:
             yield ("listen", key), what, "remove it, or https: off"
 
 
+def named_files(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Every place where the configuration may name a file or a directory beside it, and which of the two."""
+    yield ("storage", "homes", "skeleton"), "directory"
+    for path in (
+        "servers.requirements",
+        "network.ca_bundle",
+        "storage.owner.command",
+        "https.certificate",
+        "https.key",
+        "https.ca_bundle",
+        "login.allow.file",
+    ):
+        yield tuple(path.split(".")), "file"
+    yield from ((("machines", name, "ssh_key"), "file") for name in _at(data, "machines", dict))
+
+
 def files(data: dict[str, Any], base: Path) -> Iterator[Finding]:
     """Files and directories named in the configuration that are not on this machine, relative to `base`."""
-    wanted: list[tuple[str, str, Callable[[str], bool]]] = [
-        ("servers.requirements", "file", os.path.isfile),
-        ("network.ca_bundle", "file", os.path.isfile),
-        ("storage.homes.skeleton", "directory", os.path.isdir),
-        ("storage.owner.command", "file", os.path.isfile),
-        ("https.certificate", "file", os.path.isfile),
-        ("https.key", "file", os.path.isfile),
-        ("https.ca_bundle", "file", os.path.isfile),
-    ]
-    for path, kind, exists in wanted:
-        name = _at(data, path, str)
-        if name and "\0" not in name and not exists(os.path.join(base, name)):
-            yield tuple(path.split(".")), f"`{name}` is not a {kind} beside this file", f"ls -l {base / name}"
+    for place, kind in named_files(data):
+        name, exists = dig(data, place), os.path.isdir if kind == "directory" else os.path.isfile
+        if isinstance(name, str) and name and "\0" not in name and not exists(os.path.join(base, name)):
+            yield place, f"`{name}` is not a {kind} beside this file", f"ls -l {base / name}"
 
 
 def _at(data: Any, path: str, kind: type[Any]) -> Any:

@@ -65,6 +65,19 @@ def read_document(file: Path, *, secret: bool = False) -> Document:
     return Document(file, data, reader.lines)
 
 
+def read_value(text: str) -> Any:
+    """The plain data of a piece of YAML, such as a number or a list in brackets. Raises ValueError if it is none."""
+    try:
+        node = YAML(typ="rt", pure=True).compose(io.StringIO(text))
+    except (YAMLError, RecursionError):
+        raise ValueError("not valid YAML") from None
+    reader = _Reader(Path(), secret=False)
+    found = reader.value(node, ()) if node is not None else None
+    if reader.problems:
+        raise ValueError("not valid YAML")
+    return found
+
+
 def raised(problems: list[ConfigError]) -> ConfigError:
     """One error for all problems of a file."""
     return problems[0] if len(problems) == 1 else ConfigErrors(problems)

@@ -1,4 +1,4 @@
-"""Changes that commands make in a configuration file: machines that come and go. All else in it stays as written."""
+"""Changes that commands make in a configuration file: machines that come and go, a client's id. All else stays."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
+from hubfleet.config.document import Place
 from hubfleet.errors import ConfigError
 
 
-def add_machine(file: Path, name: str, settings: dict[str, Any]) -> str:
-    """The file's text with one more machine. Raises ConfigError if there is one of that name."""
+def add_machine(file: Path, name: str, settings: dict[str, Any], like: str = "") -> str:
+    """The file's text with one more machine. Raises ConfigError if there is one of that name.
+
+    ``like``: the machine whose configuration of ssh and key it has, unless the settings give one.
+    """
     yaml, data, machines = _read(file)
     if name in machines:
         raise ConfigError(f"{file.name} has a machine {name} already", remedy="another name, or hubfleet up")
+    same = {key: (machines.get(like) or {}).get(key) for key in ("ssh_config", "ssh_key") if not settings.get(key)}
+    settings = {**settings, **same}
     machines[name] = {key: value for key, value in settings.items() if value}
     data["machines"] = machines
     return _text(yaml, data)
@@ -31,6 +38,19 @@ def remove_machine(file: Path, name: str) -> str:
     return _text(yaml, data)
 
 
+def set_value(file: Path, place: Place, value: str) -> str:
+    """The file's text with one setting more, or another value of it. ``place``: as in "login", "tapis", "client_id"."""
+    yaml = _yaml()
+    data = yaml.load(file.read_text(encoding="utf-8"))
+    part = data
+    for key in place[:-1]:
+        if part.get(key) is None:
+            part[key] = CommentedMap()
+        part = part[key]
+    part[place[-1]] = value
+    return _text(yaml, data)
+
+
 def write(file: Path, text: str) -> None:
     """Put a text in the file's place, in one step and with its mode."""
     new = file.with_name(f".{file.name}.new")
@@ -40,9 +60,7 @@ def write(file: Path, text: str) -> None:
 
 
 def _read(file: Path) -> tuple[YAML, Any, Any]:
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
+    yaml = _yaml()
     data = yaml.load(file.read_text(encoding="utf-8"))
     if "hubs" in data:
         raise ConfigError(
@@ -51,6 +69,13 @@ def _read(file: Path) -> tuple[YAML, Any, Any]:
             remedy="write the machine into the file or take it out, then hubfleet up",
         )
     return yaml, data, data.get("machines") or {}
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    return yaml
 
 
 def _text(yaml: YAML, data: Any) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
+from hubfleet.config.belonging import NOWHERE, Belonging, memberships, told_of
 from hubfleet.config.document import Place
 from hubfleet.config.fields import did_you_mean, valid_user
 from hubfleet.config.models import Config, User
@@ -22,7 +24,10 @@ class Effective:
 
     ``owner``: of the user's files; None where the engine hands out ids. ``projects``: mounts that a server does without
     when their directories are missing, all in ``projects_at``, where nothing else is. ``must_be_mounted``: directories
-    of the host below which nothing is shown unless they have a file system of their own.
+    of the host below which nothing is shown unless they have a file system of their own. ``image``: what the server's
+    image is built on; None for everybody's. ``home_limit``: bytes that the
+    user's home may hold; ``home_limit_told``: where that is so by a group of the provider or of the hub.
+    ``homes_counted``: some home has a limit, so all are counted.
     """
 
     memory_limit: Bytes | None
@@ -41,6 +46,10 @@ class Effective:
     projects: tuple[Mount, ...] = ()
     projects_at: str | None = None
     must_be_mounted: tuple[str, ...] = ()
+    home_limit: Bytes | None = None
+    home_limit_told: Bytes | None = None
+    image: str | None = None
+    homes_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class _Layer:
     mounts: tuple[Mount, ...] | None
     mounts_at: Place
     label: str
+    quota: Bytes | None = None
+    quota_at: Place = ()
 
 
 @dataclass(frozen=True)
@@ -70,58 +81,105 @@ class _Found:
 
 _OPTIONS = (
     *("memory.limit", "memory.guarantee", "cpu.limit", "cpu.guarantee"),
-    *("processes", "stop_after_idle", "default_url", "fast_start"),
+    *("processes", "stop_after_idle", "default_url", "fast_start", "image"),
 )
-_MOUNTS, _VARIABLE = "storage.mounts", "environment."
+_MOUNTS, _QUOTA, _VARIABLE = "storage.mounts", "storage.homes.quota", "environment."
+_OF_STORAGE = (_MOUNTS, _QUOTA)
 
 
-def effective(config: Config, user: str, profile: str | None = None, owner: Owner | None = None) -> Effective:
+def effective(
+    config: Config,
+    user: str,
+    profile: str | None = None,
+    owner: Owner | None = None,
+    belonging: Belonging = NOWHERE,
+) -> Effective:
     """The options of `user`'s server, with the chosen profile if one is named; for ``owner``'s files, if that is known.
+
+    ``belonging``: what provider and hub tell of the user.
 
     Raises ConfigError for an invalid user name, and for a profile that is unknown or not for this user.
     """
     user = valid_user(user)
-    found = _resolve(config, user, profile)
+    found = _resolve(config, user, profile, belonging)
     options: dict[str, Any] = {path.replace(".", "_"): found[path].value for path in _OPTIONS}
     environment = {path[len(_VARIABLE) :]: item.value for path, item in found.items() if path.startswith(_VARIABLE)}
     home = owner.home if owner else None
+    limit = found[_QUOTA].value
     return Effective(
         **options,
         environment=environment,
         mounts=tuple(mount.expand(user, config.hub, home) for mount in found[_MOUNTS].value),
-        groups=groups_of(config, user),
+        groups=groups_of(config, user, belonging),
         profile=profile,
         owner=owner,
         must_be_mounted=config.storage.must_be_mounted,
+        home_limit=limit,
+        home_limit_told=None if limit == home_limit(config, user) else limit,
+        homes_counted=bool(config.all_quotas()),
     )
 
 
-def groups_of(config: Config, user: str) -> tuple[str, ...]:
+def home_limit(config: Config, user: str) -> Bytes | None:
+    """The most that the home of `user` may hold; None for no limit. Raises ConfigError for an invalid user name."""
+    limit: Bytes | None = _resolve(config, valid_user(user), None, NOWHERE)[_QUOTA].value
+    return limit
+
+
+def groups_of(config: Config, user: str, belonging: Belonging = NOWHERE) -> tuple[str, ...]:
     """The names of the user's groups, in file order."""
-    return tuple(name for name, group in config.groups.items() if user in group.members)
+    return tuple(memberships(config, user, belonging))
 
 
-def visible_profiles(config: Config, user: str) -> list[tuple[str, Profile]]:
+def visible_profiles(config: Config, user: str, belonging: Belonging = NOWHERE) -> list[tuple[str, Profile]]:
     """The profiles that the user may choose, with their keys, in file order."""
-    mine = set(groups_of(config, valid_user(user)))
+    mine = set(groups_of(config, valid_user(user), belonging))
     return [(key, item) for key, item in config.servers.profiles.items() if not item.groups or mine & set(item.groups)]
 
 
-def explain(config: Config, user: str, profile: str | None = None) -> list[ExplainRow]:
-    """Every option of the user's server, its value and the line that decided it. Raises as `effective`."""
+def explain(
+    config: Config,
+    user: str,
+    profile: str | None = None,
+    listed: Collection[str] = (),
+    belonging: Belonging | None = None,
+) -> list[ExplainRow]:
+    """Every option of the user's server, its value and the line that decided it. Raises as `effective`.
+
+    ``listed``: the names of `login.allow.file`. ``belonging``: None where nobody can tell.
+    """
     user = valid_user(user)
-    rows = [ExplainRow("groups", ", ".join(groups_of(config, user)) or "none", _source(config, ("groups",), ""))]
-    for path, item in _resolve(config, user, profile).items():
-        setting = path if path == _MOUNTS else f"servers.{path}"
+    rows = []
+    if config.login.provider:
+        word, path = config.login.entry(user, listed)
+        rows.append(ExplainRow("may log in", word, f"{config.where(path) or 'default'} ({path})"))
+    rows += _group_rows(config, user, belonging)
+    for path, item in _resolve(config, user, profile, belonging or NOWHERE).items():
+        if path == "image" and item.value is None:
+            continue  # not every engine has images
+        setting = path if path in _OF_STORAGE else f"servers.{path}"
         rows.append(ExplainRow(setting, _shown(item.value), _source(config, item.place, item.label)))
     rows.append(ExplainRow("storage.owner", str(config.storage.owner), _source(config, ("storage", "owner"), "")))
     return rows
 
 
-def _resolve(config: Config, user: str, profile: str | None) -> dict[str, _Found]:
+def _group_rows(config: Config, user: str, belonging: Belonging | None) -> list[ExplainRow]:
+    """The groups; where others than the file are listened to, also who says of each that the user is in it."""
+    heard, mine = told_of(config), memberships(config, user, belonging or NOWHERE)
+    rows = [ExplainRow("groups", ", ".join(mine) or "none", _source(config, ("groups",), ""))]
+    if heard and belonging is None:
+        what = f"not known, the hub does not answer: what {' and '.join(f'the {who}' for who in heard)} says"
+        rows.append(ExplainRow("more groups", what, "default"))
+    words = {"members": "yes", "provider": "yes, by the provider", "hub": "yes, by the hub's admins"}
+    for name, why in mine.items() if heard else ():
+        rows.append(ExplainRow(f"in groups.{name}", words[why], _source(config, ("groups", name, why), "")))
+    return rows
+
+
+def _resolve(config: Config, user: str, profile: str | None, belonging: Belonging) -> dict[str, _Found]:
     """For each option the last layer that sets it; for mounts too; environment variables one by one."""
     found: dict[str, _Found] = {}
-    for layer in _layers(config, user, profile):
+    for layer in _layers(config, user, profile, belonging):
         values = {path: attrgetter(path)(layer.options) for path in _OPTIONS}
         values |= {f"{_VARIABLE}{name}": value for name, value in layer.options.environment.items()}
         for path, value in values.items():
@@ -129,27 +187,36 @@ def _resolve(config: Config, user: str, profile: str | None) -> dict[str, _Found
                 found[path] = _Found(value, (*layer.options_at, *path.split(".")), layer.label)
         if layer.mounts is not None:
             found[_MOUNTS] = _Found(layer.mounts, layer.mounts_at, layer.label)
+        if layer.quota is not None or _QUOTA not in found:
+            found[_QUOTA] = _Found(layer.quota, layer.quota_at, layer.label)
     _cap(found, "memory")
     _cap(found, "cpu")
     return found
 
 
-def _layers(config: Config, user: str, profile: str | None) -> list[_Layer]:
-    storage = ("storage", "mounts")
-    layers = [_Layer(config.servers, ("servers",), config.storage.mounts, storage, "")]
-    parts: list[tuple[Place, User]] = [(("groups", name), config.groups[name]) for name in groups_of(config, user)]
+def _layers(config: Config, user: str, profile: str | None, belonging: Belonging) -> list[_Layer]:
+    mounts, homes = ("storage", "mounts"), config.storage.homes
+    usual = homes.quota if homes else None
+    layers = [
+        _Layer(config.servers, ("servers",), config.storage.mounts, mounts, "", usual, ("storage", "homes", "quota"))
+    ]
+    mine = groups_of(config, user, belonging)
+    parts: list[tuple[Place, User]] = [(("groups", name), config.groups[name]) for name in mine]
     if user in config.users:
         parts.append((("users", user), config.users[user]))
     for at, part in parts:
-        layers.append(_Layer(part.servers, (*at, "servers"), part.storage.mounts, (*at, *storage), ".".join(at)))
+        own, quota_at = part.storage, (*at, "storage", "quota")
+        layers.append(
+            _Layer(part.servers, (*at, "servers"), own.mounts, (*at, *mounts), ".".join(at), own.quota, quota_at)
+        )
     if profile is not None:
         at = ("servers", "profiles", profile)
-        layers.append(_Layer(_chosen(config, user, profile), at, None, at, f"profiles.{profile}"))
+        layers.append(_Layer(_chosen(config, user, profile, belonging), at, None, at, f"profiles.{profile}"))
     return layers
 
 
-def _chosen(config: Config, user: str, profile: str) -> Profile:
-    visible = dict(visible_profiles(config, user))
+def _chosen(config: Config, user: str, profile: str, belonging: Belonging) -> Profile:
+    visible = dict(visible_profiles(config, user, belonging))
     if profile in visible:
         return visible[profile]
     what = f"no profile `{profile}` for {user}{did_you_mean(profile, visible)}"
@@ -176,4 +243,4 @@ def _source(config: Config, place: Place, label: str) -> str:
     if origin is None or config.file is None:
         return "default"
     labels = ", ".join(part for part in (origin.part, label) if part)
-    return f"{config.file.name}:{origin.line}" + (f" ({labels})" if labels else "")
+    return config._provenance.told(origin) + (f" ({labels})" if labels else "")

@@ -24,6 +24,8 @@ ENGINES = ("local", "docker", "swarm", "slurm")
 RELEASED = ("local", "docker", "swarm")
 MIN_IDLE = Duration(600)
 MIN_MEMORY_LIMIT = parse_bytes("64M")
+MIN_QUOTA = parse_bytes("16M")
+MIN_DISK = parse_bytes("512M")
 
 _HUB = re.compile(r"[a-z0-9]+(-+[a-z0-9]+)*(\.[a-z0-9]+(-+[a-z0-9]+)*)*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -134,11 +136,16 @@ def _idle(raw: object) -> Duration | Literal["never"]:
     return idle
 
 
-def _memory_limit(raw: object) -> Bytes:
-    size = parse_bytes(raw)
-    if size < MIN_MEMORY_LIMIT:
-        raise BadValue(f"`{raw}` is too little for a server", "use 1G")
-    return size
+def _at_least(least: int, what: str, remedy: str) -> Callable[[object], Bytes]:
+    """Takes a size, unless it is too little for ``what``."""
+
+    def check(raw: object) -> Bytes:
+        size = parse_bytes(raw)
+        if size < least:
+            raise BadValue(f"`{raw}` is too little for {what}", f"use {remedy}")
+        return size
+
+    return check
 
 
 def _variable(raw: object) -> str:
@@ -206,7 +213,18 @@ class Form:
 AS_TEXT = PlainSerializer(str, return_type=str)
 
 Size = Annotated[Bytes, PlainValidator(parse_bytes), AS_TEXT, Form("size", ("string", "integer"))]
-MemoryLimit = Annotated[Bytes, PlainValidator(_memory_limit), AS_TEXT, Form("size", ("string", "integer"))]
+MemoryLimit = Annotated[
+    Bytes, PlainValidator(_at_least(MIN_MEMORY_LIMIT, "a server", "1G")), AS_TEXT, Form("size", ("string", "integer"))
+]
+Quota = Annotated[
+    Bytes, PlainValidator(_at_least(MIN_QUOTA, "a home", "10G")), AS_TEXT, Form("size", ("string", "integer"))
+]
+DiskSize = Annotated[
+    Bytes,
+    PlainValidator(_at_least(MIN_DISK, "an XFS file system", "500G")),
+    AS_TEXT,
+    Form("size", ("string", "integer")),
+]
 CoreCount = Annotated[Cores, PlainValidator(parse_cores), AS_TEXT, Form("cores", ("number", "string"))]
 Idle = Annotated[
     Duration | Literal["never"],

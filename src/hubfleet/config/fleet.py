@@ -26,6 +26,9 @@ _REGISTRY = re.compile(r"(?=[^/]*[.:])[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d+)?(/[a-
 def _registry(raw: object) -> str:
     if isinstance(raw, str) and _REGISTRY.fullmatch(raw):
         return raw
+    if "@" in str(raw):
+        # A password may stand there: not repeated.
+        raise BadValue("a registry is named without an account", "take out what is before the `@`, and docker login")
     raise BadValue(f"`{raw}` is not a registry", "registry.example.edu/hubs, or 10.0.0.5:5000")
 
 
@@ -68,8 +71,8 @@ class Fleet(Section):
     )
     registry: Registry | None = setting(
         None,
-        "Registry by which images come to the machines, which must be logged in to it. Default: one that the hub's "
-        "machine runs for the others.",
+        "Registry by which images come to the machines; where it wants an account, root is logged in to it on each. "
+        "Default: one that the hub's machine runs for the others.",
         "registry.example.edu/hubs",
     )
     registry_port: Port = setting(
@@ -101,6 +104,7 @@ class Addresses:
     hub: str
     proxy: str
     launcher: str
+    storage: str
 
 
 def addresses(hub: str, fleet: Fleet) -> Addresses:
@@ -109,7 +113,7 @@ def addresses(hub: str, fleet: Fleet) -> Addresses:
     own = next(subnet.subnets(new_prefix=26))
     _, upper = subnet.subnets(prefixlen_diff=1)
     first = int(subnet.network_address)
-    named = [str(ipaddress.IPv4Address(first + number)) for number in (1, 2, 3, 4)]
+    named = [str(ipaddress.IPv4Address(first + number)) for number in range(1, 6)]
     return Addresses(str(subnet), str(own), str(upper), *named)
 
 

@@ -14,9 +14,11 @@ from hubfleet.config.fields import BadValue, Form, PathBeside, did_you_mean
 from hubfleet.config.section import Section, setting
 from hubfleet.names import has_control
 
-Word = Literal["auto", "self-signed", "off"]
+Word = Literal["auto", "self-signed", "secrets", "off"]
 Kind = Literal["auto", "authority", "certificate", "self-signed", "off"]
-WORDS: tuple[Word, ...] = ("auto", "self-signed", "off")
+WORDS: tuple[Word, ...] = ("auto", "self-signed", "secrets", "off")
+SECRETS = ("https_certificate", "https_key")
+"""What the word `secrets` stands for: texts in PEM form among the secrets."""
 
 PUBLIC_AUTHORITY = "https://acme-v02.api.letsencrypt.org/directory"
 """Who is asked for a certificate if nobody is named."""
@@ -144,7 +146,7 @@ def _word_or_section(raw: Any, handler: ValidatorFunctionWrapHandler, info: Vali
     if isinstance(raw, str):
         if raw not in WORDS:
             what = f"`{raw}` is not a setting for https{did_you_mean(raw, WORDS)}"
-            raise BadValue(what, "https: auto, self-signed or off, or {certificate: ..., key: ...}")
+            raise BadValue(what, "https: auto, self-signed, secrets or off, or {certificate: ..., key: ...}")
         return raw
     if isinstance(raw, bool):
         raise BadValue("must be a word or a map", f"https: {'auto' if raw else 'off'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,17 @@ from hubfleet.errors import ConfigError
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written: the line, and among several hubs the part ("defaults", "hubs.prod")."""
+    """Where a value was written: the line, and among several hubs the part ("defaults", "hubs.prod").
+
+    ``file``: where it is another than the configuration's own. ``name``: what the setting is called there, if that is
+    something else. ``secret``: the value is not repeated, whatever is wrong with it. Line 0: there are no lines.
+    """
 
     line: int
     part: str = ""
+    file: Path | None = None
+    name: str = ""
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,19 @@ class Provenance:
         """The line of the place or of what is around it, "hubfleet.yaml:12"; None without a file."""
         if self.file is None:
             return None
-        for size in range(len(place), 0, -1):
-            if origin := self.origins.get(dotted(place[:size])):
-                return f"{self.file.name}:{origin.line}"
-        return f"{self.file.name}:1"
+        origin = self.nearest(place)
+        return self.told(origin) if origin else f"{self.file.name}:1"
+
+    def nearest(self, place: Place) -> Origin | None:
+        """The origin of the place, or of what is around it."""
+        sizes = range(len(place), 0, -1)
+        return next((self.origins[key] for size in sizes if (key := dotted(place[:size])) in self.origins), None)
+
+    def told(self, origin: Origin) -> str:
+        """File and line of an origin, for people."""
+        file = origin.file or self.file
+        name = file.name if file else ""
+        return f"{name}:{origin.line}" if origin.line else name
 
 
 @dataclass(frozen=True)
@@ -55,11 +72,14 @@ def dotted(place: Place) -> str:
     return ".".join(place).lower()
 
 
-def select(document: Document, hub: str | None) -> Tree:
-    """The hub called `hub`, or the only one. Raises ConfigError, naming the hubs there are."""
+def select(document: Document, hub: str | None, key: str = "hub") -> Tree:
+    """The hub called `hub`, or the only one. Raises ConfigError, naming the hubs there are.
+
+    key: what holds the name of the only one.
+    """
     if "hubs" in document.data or "defaults" in document.data:
         return _inherited(document, hub)
-    name = document.data.get("hub")
+    name = document.data.get(key)
     if hub is not None and name != hub:
         raise _unknown_hub(document, hub, [str(name)] if name else [])
     tree = Tree({}, Provenance(document.file))
@@ -112,7 +132,18 @@ def _hubs(document: Document) -> list[str]:
 
 
 def _overlay(tree: Tree, document: Document, part: Place) -> None:
-    """Lay one part of the file over the tree: maps merge, all else replaces, null takes a value away."""
+    """Lay one part of the file over the tree."""
+    data: Any = document.data
+    for key in part:
+        data = data[key]
+    overlay(tree, data or {}, lambda place: Origin(document.line((*part, *place)), ".".join(part)))
+
+
+def overlay(tree: Tree, data: dict[str, Any], origin: Callable[[Place], Origin]) -> None:
+    """Lay data over the tree: maps merge, all else replaces, null takes a value away.
+
+    origin: where each place of the data was written.
+    """
     origins = tree.provenance.origins
 
     def merge(into: dict[str, Any], data: dict[str, Any], at: Place) -> None:
@@ -128,12 +159,9 @@ def _overlay(tree: Tree, document: Document, part: Place) -> None:
                 continue
             into[key] = copy.deepcopy(value)
             for place, _ in leaves(value, here):
-                origins[dotted(place)] = Origin(document.line((*part, *place)), ".".join(part))
+                origins[dotted(place)] = origin(place)
 
-    data: Any = document.data
-    for key in part:
-        data = data[key]
-    merge(tree.data, data or {}, ())
+    merge(tree.data, data, ())
 
 
 def _unknown_hub(document: Document, hub: str, known: list[str]) -> ConfigError:

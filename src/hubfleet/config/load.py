@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from hubfleet.config.checks import empty_values, encryption, files, machines, owners, references
+from hubfleet.config.checks import empty_values, encryption, files, machines, owners, quotas, references
 from hubfleet.config.document import raised, read_document
 from hubfleet.config.inherit import Tree, select
+from hubfleet.config.loginchecks import groups, lists, logins
 from hubfleet.config.models import Config
 from hubfleet.config.problems import problem, translate
 from hubfleet.config.secrets import Secrets
@@ -27,8 +28,23 @@ def load(path: Path | None, hub: str | None = None, environ: Mapping[str, str] =
     """
     file = path if path is not None else _find()
     tree = select(read_document(file), hub)
-    config, problems = _validated(tree, file)
-    problems += _secret_problems(tree, file, environ)
+    secrets = Secrets.beside(file, str(tree.data.get("hub")) if tree.shared else None, environ)
+    return build(tree, file.resolve().parent, secrets)
+
+
+def build(tree: Tree, base: Path, secrets: Secrets, known: Sequence[ConfigError] = ()) -> Config:
+    """The configuration that plain data describe.
+
+    base:  the directory that paths in it are relative to.
+    known: mistakes that were found before, to be told with those that are found here.
+    Raises ConfigError with all of them, as `load` does.
+    """
+    config, problems = _validated(tree, base)
+    problems = sorted([*known, *problems], key=_place)
+    try:
+        secrets.check()
+    except ConfigError as error:
+        problems.append(error)
     if config is None or problems:
         raise raised(problems)
     config._provenance = tree.provenance
@@ -44,30 +60,22 @@ def _find() -> Path:
     return present[0]
 
 
-def _validated(tree: Tree, file: Path) -> tuple[Config | None, list[ConfigError]]:
+def _validated(tree: Tree, base: Path) -> tuple[Config | None, list[ConfigError]]:
     findings = list(empty_values(tree.data))
     empty = {place for place, _, _ in findings}
-    base = file.resolve().parent
     findings += [*references(tree.data), *machines(tree.data), *owners(tree.data), *encryption(tree.data)]
-    findings += files(tree.data, base)
+    findings += [*quotas(tree.data), *logins(tree.data), *groups(tree.data), *files(tree.data, base)]
     problems = [problem(tree.provenance, *finding) for finding in findings]
+    problems += lists(tree.data, base)
     config = None
     try:
         config = Config.model_validate(tree.data, context={"base": base})
     except ValidationError as error:
         problems += [found for place, found in translate(error, tree.provenance) if place not in empty]
-    return config, sorted(problems, key=_line)
+    return config, problems
 
 
-def _secret_problems(tree: Tree, file: Path, environ: Mapping[str, str]) -> list[ConfigError]:
-    secrets = Secrets.beside(file, str(tree.data.get("hub")) if tree.shared else None, environ)
-    try:
-        secrets.check()
-    except ConfigError as error:
-        return [error]
-    return []
-
-
-def _line(error: ConfigError) -> int:
-    number = (error.where or "").rpartition(":")[2]
-    return int(number) if number.isdigit() else 0
+def _place(error: ConfigError) -> tuple[str, int]:
+    """What problems are sorted by: the file, and the line in it."""
+    file, _, number = (error.where or "").rpartition(":")
+    return file, int(number) if number.isdigit() else 0

@@ -70,6 +70,14 @@ def _image(raw: object) -> str:
     return str(raw)
 
 
+def is_image(name: str) -> bool:
+    """Whether this names one image, today and later."""
+    try:
+        return bool(_image(name))
+    except BadValue:
+        return False
+
+
 def _url(raw: object) -> str:
     if not isinstance(raw, str) or not _URL.fullmatch(raw):
         raise BadValue("not an http:// or https:// address", "http://proxy.example.edu:3128")
@@ -89,8 +97,8 @@ Reachable = Annotated[
 Url = Annotated[str, PlainValidator(_url), Form("address")]
 
 
-class MachineSettings(Section):
-    """One machine."""
+class SshMachine(Section):
+    """How one machine is reached."""
 
     ssh: Destination = setting(
         ..., "How `ssh` reaches it: user and address, or a Host of your `~/.ssh/config`.", "ubuntu@203.0.113.10"
@@ -98,6 +106,14 @@ class MachineSettings(Section):
     ssh_config: PathBeside | None = setting(
         None, "File, relative to this file, that `ssh` reads instead of your `~/.ssh/config`.", "ssh_config"
     )
+    ssh_key: PathBeside | None = setting(
+        None, "File, relative to this file, with the private key that `ssh` shows there, and no other.", "hub.key"
+    )
+
+
+class MachineSettings(SshMachine):
+    """One machine."""
+
     roles: tuple[Role, ...] = setting(
         (),
         "What it is for: `hub` (the hub, and users' servers with engine docker; exactly one machine), `edge` (HTTPS; "

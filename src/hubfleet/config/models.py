@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr
 
 from hubfleet.config.fields import (
     Address,
-    BadValue,
     Engine,
+    Flag,
     HubName,
     Key,
     Network,
@@ -18,22 +18,16 @@ from hubfleet.config.fields import (
     UserName,
     not_everybody,
 )
-from hubfleet.config.https import Domain, Https, HttpsSetting, Kind
+from hubfleet.config.https import SECRETS, Domain, Https, HttpsSetting, Kind
 from hubfleet.config.inherit import Provenance
+from hubfleet.config.login import GroupName, Login
 from hubfleet.config.machines import Image, MachineSettings, SiteNetwork
 from hubfleet.config.paths import Mount
 from hubfleet.config.projects import Project
 from hubfleet.config.section import Section, setting
 from hubfleet.config.servers import ServerOptions, Servers
 from hubfleet.config.storage import PartStorage, Storage
-
-
-def _password(raw: object) -> object:
-    if raw != "file":
-        # What stands here may be the password itself: it is not repeated.
-        raise BadValue("the only value is `file`", "password: file; the password itself goes to hubfleet.secrets.yaml")
-    return raw
-
+from hubfleet.units import Bytes
 
 TrustedProxy = Annotated[
     Network, not_everybody("everybody could pass for anybody", "the addresses of the web servers only")
@@ -50,62 +44,29 @@ class Listen(Section):
     )
 
 
-class Allow(Section):
-    """Who may sign up and enter, admins aside."""
-
-    users: tuple[UserName, ...] = setting((), "Login names.", ["ada", "ben"])
-
-    @model_validator(mode="after")
-    def _somebody(self) -> Allow:
-        if not self.users:
-            raise BadValue(
-                "nobody could log in",
-                "name users under login.allow.users, or remove login.allow to let in everybody who knows "
-                "the class password",
-            )
-        return self
-
-
-class Login(Section):
-    """How users prove who they are: exactly one of `password` and `signup`."""
-
-    password: Annotated[Literal["file"], BeforeValidator(_password)] | None = setting(
-        None, "`file`: whoever knows the class password, which is in the secrets file, may choose a name.", "file"
-    )
-    signup: Literal["approval"] | None = setting(
-        None, "`approval`: users sign up with a password of their own; an admin lets them in.", "approval"
-    )
-    admins: tuple[UserName, ...] = setting(
-        ("admin",), "Login names of those who run the hub; they may always enter.", ["profx"]
-    )
-    allow: Allow | None = setting(
-        None, "Narrows who may enter. Without it, everybody who passes the login.", {"users": ["ada"]}
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Login:
-        if self.password and self.signup:
-            raise BadValue(
-                "`password` and `signup` exclude each other", "keep one (in a hub that inherits it, `password: null`)"
-            )
-        if not self.password and not self.signup:
-            raise BadValue("nobody could log in", "login: {password: file} or login: {signup: approval}")
-        if self.signup and not self.admins:
-            raise BadValue("nobody could approve those who sign up", "admins: [profx]")
-        return self
-
-
 class User(Section):
     """What differs for one user."""
 
     servers: ServerOptions = setting(ServerOptions(), "Server options that differ.", {"cpu": {"limit": 4}})
-    storage: PartStorage = setting(PartStorage(), "Storage that differs.", {"mounts": []})
+    storage: PartStorage = setting(PartStorage(), "Storage that differs.", {"quota": "100G"})
 
 
 class Group(User):
     """People, and what differs for them. Of a user's groups, the one that stands last in the file wins."""
 
     members: tuple[UserName, ...] = setting((), "Login names.", ["ta1", "ta2"])
+    provider: tuple[GroupName, ...] = setting(
+        (),
+        "Whoever is in one of these groups of the provider of logins is in this one too: as they are called under "
+        "`login.allow.groups`, teams of `github` as organization/team.",
+        ["example-edu/physics"],
+    )
+    hub: Flag | None = setting(
+        None,
+        "`true`: whoever the hub's admins put into a group of this name, on the hub's page for groups, is in this one "
+        "too.",
+        True,
+    )
     project: Project | None = setting(
         None, "A project that the group works on, see `storage.projects`.", {"title": "Shake table, 2026"}
     )
@@ -114,6 +75,12 @@ class Group(User):
 class Config(Section):
     """One hub, complete. Built by `load`, `default_config` or `from_dump`."""
 
+    project: Annotated[Literal["jupyterhub"], Field(exclude=True)] = setting(
+        "jupyterhub",
+        "What this file deploys. This page is about `jupyterhub`; `services`, and what packages of others bring, have "
+        "settings of their own.",
+        "jupyterhub",
+    )
     hub: HubName = setting(
         ..., "Name of the hub: project, instance and tenant joined by dots, or one word.", "physics101"
     )
@@ -137,6 +104,12 @@ class Config(Section):
         "Debian image that the hub's own image is built on (engines docker and swarm).",
         "debian:12.11-slim",
     )
+    hub_image: Image | None = setting(
+        None,
+        "Image that hub, proxy and launcher are built on instead (engines docker and swarm), such as one with your "
+        "site's own programs; it needs Python 3.10 or newer, or `apt-get`. JupyterHub itself is hubfleet's.",
+        "quay.io/jupyterhub/jupyterhub:5.4.0",
+    )
     network: SiteNetwork = setting(SiteNetwork(), "How machines reach the rest of the world.", {"ca_bundle": "ca.crt"})
     domain: Domain | None = setting(
         None,
@@ -146,7 +119,8 @@ class Config(Section):
     https: HttpsSetting | None = setting(
         None,
         "How pages are encrypted: `auto` asks a public authority for a certificate and is the default with a domain; "
-        "`self-signed`, which browsers warn of; `off`, the default without a domain; or a map.",
+        "`self-signed`, which browsers warn of; `secrets`, a certificate and its key that are the secrets "
+        "`https_certificate` and `https_key`; `off`, the default without a domain; or a map.",
         "self-signed",
         {"certificate": "hub.pem", "key": "hub.key"},
         {"acme": "https://ca.example.edu/acme/acme/directory", "ca_bundle": "our-ca.pem"},
@@ -186,10 +160,15 @@ class Config(Section):
         if self.https is None:
             return "auto" if self.domain else "off"
         if not isinstance(self.https, Https):
-            return self.https
+            return "certificate" if self.https == "secrets" else self.https
         if self.https.certificate:
             return "certificate"
         return "authority" if self.https.acme else "auto"
+
+    @property
+    def https_secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that are the certificate and its key, in this order; none where they are not."""
+        return SECRETS if self.https == "secrets" else ()
 
     @property
     def hub_machine(self) -> str | None:
@@ -217,10 +196,27 @@ class Config(Section):
         """The name of the machine that has the homes: the hub's unless another one has the role."""
         return next((name for name, one in self.machines.items() if "storage" in one.roles), self.hub_machine)
 
+    @property
+    def homes_apart(self) -> bool:
+        """Whether there are homes, and another machine than the hub's has them."""
+        return self.storage.homes is not None and self.storage_machine != self.hub_machine
+
+    @property
+    def swarm_machines(self) -> tuple[str, ...]:
+        """The names of the machines that engine swarm has to bring together."""
+        storage = [str(self.storage_machine)] if self.homes_apart else []
+        return tuple(dict.fromkeys([str(self.hub_machine), *self.worker_machines, *storage]))
+
     def homes(self, usual: Path) -> Path | None:
         """Where homes are kept, `usual` unless the file names a place; None when they are not."""
         homes = self.storage.homes
         return None if homes is None else homes.path or usual
+
+    def server_images(self) -> tuple[str, ...]:
+        """What servers' images are built on: everybody's first, then those of profiles, groups and users."""
+        usual = self.servers.image or self.base_image
+        own = (options.image for options in self.all_options().values() if options.image)
+        return tuple(dict.fromkeys([usual, *own]))
 
     def all_options(self) -> dict[str, ServerOptions]:
         """The options of all servers, and those of each profile, group and user, by path."""
@@ -231,6 +227,14 @@ class Config(Section):
         """Everybody's mounts, and those of each group and user, by path."""
         parts = {f"{at}.storage.mounts": part.storage.mounts or () for at, part in self._parts()}
         return {"storage.mounts": self.storage.mounts, **parts}
+
+    def all_quotas(self) -> dict[str, Bytes]:
+        """The limits of homes, by path: everybody's, and those of groups and users. None where homes are not kept."""
+        if self.storage.homes is None:
+            return {}
+        usual = self.storage.homes.quota
+        parts = {f"{at}.storage.quota": part.storage.quota for at, part in self._parts()}
+        return {at: quota for at, quota in {"storage.homes.quota": usual, **parts}.items() if quota is not None}
 
     def _parts(self) -> list[tuple[str, User]]:
         groups = [(f"groups.{name}", group) for name, group in self.groups.items()]

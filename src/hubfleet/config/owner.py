@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -87,6 +88,11 @@ def _id(raw: object) -> int:
 
 def service_url(*schemes: str, example: str, variables: tuple[str, ...] = ()) -> PlainValidator:
     """For the address of a service that is told a secret: encrypted, unless it is on this machine."""
+    return PlainValidator(service_address(*schemes, example=example, variables=variables))
+
+
+def service_address(*schemes: str, example: str, variables: tuple[str, ...] = ()) -> Callable[[object], str]:
+    """The same as a function, which raises BadValue."""
 
     def check(raw: object) -> str:
         text = raw if isinstance(raw, str) else ""
@@ -106,7 +112,7 @@ def service_url(*schemes: str, example: str, variables: tuple[str, ...] = ()) ->
             raise BadValue(f"`{text}` would send a secret unencrypted", f"https://{text.partition('://')[2]}")
         return text.rstrip("/")
 
-    return PlainValidator(check)
+    return check
 
 
 def is_loopback(host: str) -> bool:
@@ -117,6 +123,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _attribute(raw: object) -> str:
+    if isinstance(raw, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", raw, re.ASCII):
+        return raw
+    raise BadValue(f"`{raw}` is not an attribute", "uid")
+
+
+Attribute = Annotated[str, PlainValidator(_attribute), Form("attribute")]
 Id = Annotated[int, PlainValidator(_id), Form("id", ("integer",))]
 IdRangeText = Annotated[IdRange, PlainValidator(_range), AS_TEXT, Form("first-last")]
 Time = Annotated[Duration, PlainValidator(parse_duration), AS_TEXT, Form("length of time", ("string", "integer"))]
@@ -139,15 +152,7 @@ class Ldap(Section):
     )
     base: Line = setting(..., "Where the accounts are.", "ou=people,dc=example,dc=edu")
     bind: Line | None = setting(None, "Who asks. Default: nobody (anonymous).", "cn=hub,ou=services,dc=example,dc=edu")
-    name: Annotated[str, PlainValidator(lambda raw: _attribute(raw)), Form("attribute")] = setting(
-        "uid", "The attribute with the login name.", "sAMAccountName"
-    )
-
-
-def _attribute(raw: object) -> str:
-    if isinstance(raw, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", raw, re.ASCII):
-        return raw
-    raise BadValue(f"`{raw}` is not an attribute", "uid")
+    name: Attribute = setting("uid", "The attribute with the login name.", "sAMAccountName")
 
 
 class OwnerOptions(Section):

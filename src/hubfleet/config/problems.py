@@ -17,9 +17,10 @@ from hubfleet.config.models import Config
 from hubfleet.config.section import Section
 from hubfleet.errors import ConfigError
 
-_SECRET_KEY = re.compile(r".*(password|passwd|secret|token).*", re.IGNORECASE)
-_LATER = {"slurm", "courses", "backup", "quota", "share", "github"}
-_SAME_FOR_ALL = {"image", "packages", "requirements", "profiles", "named_servers", "homes"}
+_SECRET_KEY = re.compile(r".*(password|passwd|secret|token).*|(google|https|private)_key", re.IGNORECASE)
+UNSHOWN = "not in the form that is expected here (the value is not shown)"
+_LATER = {"slurm", "courses", "backup", "share"}
+_SAME_FOR_ALL = {"packages", "requirements", "profiles", "named_servers", "homes"}
 
 _SENTENCES = {
     "tuple_type": ("must be a list", "[one, two]"),
@@ -39,18 +40,24 @@ def problem(
     """One mistake at one place: "hubfleet.yaml:12: servers.memory.limit: what. Try: remedy"."""
     # The index of a list item is left out: the line and the value in the sentence say which one.
     path = ".".join(place[:-1] if place and place[-1].isdigit() else place)
-    where = provenance.where(line_of or place)
+    where, origin = provenance.where(line_of or place), provenance.nearest(line_of or place)
+    if origin and origin.name:
+        path = origin.name
+    if origin and origin.secret:
+        what, remedy = UNSHOWN, None
     return ConfigError(f"{path}: {what}" if path else what, where=where, remedy=remedy)
 
 
-def translate(error: ValidationError, provenance: Provenance) -> Iterator[tuple[Place, ConfigError]]:
-    """The place and the error of each mistake that pydantic found."""
+def translate(
+    error: ValidationError, provenance: Provenance, model: type[Section] = Config
+) -> Iterator[tuple[Place, ConfigError]]:
+    """The place and the error of each mistake that pydantic found. model: what the whole file is to be."""
     for details in error.errors(include_url=False):
         place = tuple(str(part) for part in details["loc"] if part != "[key]")
         if details["type"] == "extra_forbidden":
-            yield from ((place, found) for found in _unknown(provenance, place, details["input"]))
+            yield from ((place, found) for found in _unknown(model, provenance, place, details["input"]))
         elif details["type"] == "missing":
-            example = (_section(place).model_fields[place[-1]].examples or ["..."])[0]
+            example = (_section(model, place).model_fields[place[-1]].examples or ["..."])[0]
             yield place, problem(provenance, place, "is required", f"{place[-1]}: {example}")
         else:
             yield place, problem(provenance, place, *_sentence(details))
@@ -61,8 +68,8 @@ def inner_model(field: FieldInfo) -> tuple[type[Section] | None, bool]:
     return _model_in(field.annotation), get_origin(field.annotation) is dict
 
 
-def _unknown(provenance: Provenance, place: Place, value: Any) -> Iterator[ConfigError]:
-    key, section = place[-1], _section(place)
+def _unknown(model: type[Section], provenance: Provenance, place: Place, value: Any) -> Iterator[ConfigError]:
+    key, section = place[-1], _section(model, place)
     secrets = [inner for inner, text in leaves(value, (key,)) if _looks_secret(inner[-1], text)]
     for inner in secrets:
         what = "a secret has no place in this file"
@@ -75,6 +82,8 @@ def _unknown(provenance: Provenance, place: Place, value: Any) -> Iterator[Confi
         yield problem(
             provenance, place, "cannot differ per group, user or profile", f"set {where}.{key}, for everybody"
         )
+    elif place == ("storage", "quota"):
+        yield problem(provenance, place, "is for groups and users", "homes: {quota: 10G}, for everybody")
     elif meant := did_you_mean(key, known):
         yield problem(provenance, place[:-1], f"`{key}`{meant}", None, line_of=place)
     elif key in _LATER:
@@ -102,9 +111,8 @@ def _sentence(details: ErrorDetails) -> tuple[str, str | None]:
     return _SENTENCES.get(details["type"], (details["msg"], None))
 
 
-def _section(place: Place) -> type[Section]:
-    """The model whose key the last part of the place is."""
-    model: type[Section] = Config
+def _section(model: type[Section], place: Place) -> type[Section]:
+    """The model whose key the last part of the place is, in a file that is to be ``model``."""
     parts = iter(place[:-1])
     for part in parts:
         inner, named = inner_model(model.model_fields[part])

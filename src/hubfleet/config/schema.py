@@ -30,7 +30,8 @@ This page is made from the models by `python -m hubfleet.config.schema docs/refe
   the last one that sets a value wins. Maps merge, lists replace. `hubfleet explain USER` shows each value
   with the line it comes from.
 - Secrets are in `hubfleet.secrets.yaml` beside this file (mode 0600): `class_password`,
-  `admin_password: {<name>: ...}`, `owner_password`, `projects_token`. `HUBFLEET_SECRET_CLASS_PASSWORD` in the
+  `admin_password: {<name>: ...}`, `owner_password`, `projects_token`, `client_secret`, `oauth_password`,
+  `ldap_password`, `google_key`, `https_certificate`, `https_key`. `HUBFLEET_SECRET_CLASS_PASSWORD` in the
   environment wins; `!command pass show hub/class` runs a command.
 - Several hubs in one file: `defaults: {...}` and `hubs: {prod: {...}, prod.physics: {...}}`. `prod.physics`
   inherits `prod`, which inherits `defaults`; the most local value wins, and `null` takes an inherited value
@@ -48,9 +49,14 @@ class _Generator(GenerateJsonSchema):
         return False
 
 
+def schema_of(model: type[Section]) -> dict[str, Any]:
+    """The JSON Schema of a model of settings."""
+    return model.model_json_schema(schema_generator=_Generator)
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of hubfleet.yaml, for editors: one hub, or `defaults` and `hubs`."""
-    hub = Config.model_json_schema(schema_generator=_Generator)
+    hub = schema_of(Config)
     definitions = hub.pop("$defs")
     settings = {key: value for key, value in hub["properties"].items() if key != "hub"}
     part = {"type": ["object", "null"], "additionalProperties": False, "properties": settings}
@@ -71,11 +77,16 @@ def json_schema() -> dict[str, Any]:
 
 def reference_markdown() -> str:
     """The reference page: every setting with its form, default, meaning and an example."""
-    return "\n".join([_INTRODUCTION, *_settings(Config, "", {})]).rstrip() + "\n"
+    return page_of(Config, _INTRODUCTION)
+
+
+def page_of(model: type[Section], introduction: str) -> str:
+    """The reference page of a model of settings."""
+    return "\n".join([introduction, *_settings(model, "", {})]).rstrip() + "\n"
 
 
 def _settings(model: type[Section], prefix: str, known: dict[type[Section], str]) -> Iterator[str]:
-    schema = model.model_json_schema(schema_generator=_Generator)
+    schema = schema_of(model)
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
         inner, named = inner_model(field)

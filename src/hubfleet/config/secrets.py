@@ -9,8 +9,9 @@ import secrets as random
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -23,7 +24,10 @@ from hubfleet.privatefiles import write_private
 from hubfleet.units import Secret
 
 PREFIX = "HUBFLEET_SECRET_"
-NAMES = ("class_password", "admin_password", "owner_password", "projects_token")
+NAMES = (
+    *("class_password", "admin_password", "owner_password", "projects_token"),
+    *("client_secret", "oauth_password", "ldap_password", "google_key", "https_certificate", "https_key"),
+)
 """`admin_password` is a map: its secrets are named admin_password.<login name>."""
 _MAP = "admin_password"
 
@@ -39,21 +43,38 @@ class Secrets:
     hub:     among several hubs, the one whose `hubs: {name: ...}` wins over the top of the file; else None.
     environ: HUBFLEET_SECRET_<NAME> wins over the file.
     timeout: seconds a `!command` may take.
+    given:   secrets that another file holds, by name, each with where it stands ("x.passwords:4"); they win over this
+             file, where what is generated is written to.
+    names:   those that there may be.
     """
 
     def __init__(
-        self, path: Path, hub: str | None = None, environ: Mapping[str, str] = os.environ, timeout: float = 30.0
+        self,
+        path: Path,
+        hub: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+        timeout: float = 30.0,
+        given: Mapping[str, tuple[str, Secret]] = MappingProxyType({}),
+        names: Sequence[str] = NAMES,
     ) -> None:
         self.path = path
         self._hub = hub
         self._environ = environ
         self._timeout = timeout
+        self._given = given
+        self._names = names
         self._answers: dict[str, Secret] = {}
 
     @classmethod
-    def beside(cls, file: Path, hub: str | None = None, environ: Mapping[str, str] = os.environ) -> Secrets:
+    def beside(
+        cls,
+        file: Path,
+        hub: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+        names: Sequence[str] = NAMES,
+    ) -> Secrets:
         """The secrets of the configuration `file`: hubfleet.secrets.yaml for hubfleet.yaml."""
-        return cls(file.with_name(f"{file.stem}.secrets.yaml"), hub, environ)
+        return cls(file.with_name(f"{file.stem}.secrets.yaml"), hub, environ, names=names)
 
     def __repr__(self) -> str:
         return f"Secrets({str(self.path)!r})"
@@ -63,6 +84,9 @@ class Secrets:
         variable = variable_of(name)
         if self._environ.get(variable):
             return Secret(self._environ[variable])
+        if name in self._given:
+            where, secret = self._given[name]
+            return self._answer(secret.reveal(), where)
         document = read_document(self.path, secret=True)
         for place in reversed(self._places(name)):
             text = dig(document.data, place)
@@ -79,6 +103,20 @@ class Secrets:
         self._write(self._places(name)[-1], text)
         return Secret(text), True
 
+    def check_put(self, name: str) -> None:
+        """Raise ConfigError if what is `put` into the file would not count: to be asked before anything is changed."""
+        if variable_of(name) in self._environ:
+            raise ConfigError(
+                f"{name} is about to be written into {self.path.name}, but the variable {variable_of(name)} wins",
+                state="Nothing was changed",
+                remedy="remove the variable",
+            )
+
+    def put(self, name: str, text: str) -> None:
+        """Write a secret into the file, in place of what is there. Raises ConfigError as `check_put`."""
+        self.check_put(name)
+        self._write(self._places(name)[-1], text)
+
     def check(self) -> None:
         """Raise ConfigError if others may read the file, or it is not YAML or not a map of known secrets."""
         document = read_document(self.path, secret=True)
@@ -93,21 +131,32 @@ class Secrets:
             self._check_part(document, place, part)
         for variable in self._environ:
             name = variable[len(PREFIX) :].lower()
-            known = name != _MAP and (name in NAMES or name.startswith(f"{_MAP}_"))
-            if variable.startswith(PREFIX) and not known:
-                raise _unknown(name, variable, variable_of)
+            known = variable in map(variable_of, self._names) or (_MAP in self._names and name.startswith(f"{_MAP}_"))
+            if variable.startswith(PREFIX) and (not known or name == _MAP):
+                raise self._unknown(name, variable, variable_of)
 
     def _check_part(self, document: Document, place: Place, part: Any) -> None:
         if not isinstance(part, dict):
-            raise ConfigError("must hold secrets", where=self._where(document, place), remedy="{class_password: ...}")
+            raise ConfigError(
+                "must hold secrets",
+                where=self._where(document, place),
+                remedy=f"{{{self._names[0] if self._names else 'name'}: ...}}",
+            )
         for name, value in part.items():
             where = self._where(document, (*place, name))
-            if name not in NAMES:
-                raise _unknown(name, where, str)
+            if name not in self._names:
+                raise self._unknown(name, where, str)
             texts = value.values() if name == _MAP and isinstance(value, dict) else [value]
             if isinstance(value, dict) != (name == _MAP) or not all(isinstance(text, str) and text for text in texts):
                 form = f"{name}: {{profx: ...}}" if name == _MAP else f"{name}: ..."
                 raise ConfigError(f"{name}: not in the form of a secret", where=where, remedy=form)
+
+    def _unknown(self, name: str, where: str, form: Callable[[str], str]) -> ConfigError:
+        meant = did_you_mean(name, self._names, lambda known: f"`{form(known)}`")
+        what = f"`{name}` is not a secret of this release{meant}"
+        if self._names is not NAMES:
+            what = f"`{name}` is not a secret that the configuration names{meant}"
+        return ConfigError(what, where=where, remedy=" or ".join(form(known) for known in self._names) or "remove it")
 
     def _places(self, name: str) -> list[Place]:
         """Where a secret may stand, the most local place last."""
@@ -194,9 +243,3 @@ def _run(command: str, where: str, folder: Path, timeout: float) -> Secret:
         cause = f"failed with exit code {process.returncode}" if process.returncode else "printed nothing"
         raise ConfigError(f"!command: `{program}` {cause}", where=where, remedy="run it by hand")
     return Secret(text)
-
-
-def _unknown(name: str, where: str, form: Callable[[str], str]) -> ConfigError:
-    meant = did_you_mean(name, NAMES, lambda known: f"`{form(known)}`")
-    what = f"`{name}` is not a secret of this release{meant}"
-    return ConfigError(what, where=where, remedy=" or ".join(form(known) for known in NAMES))

@@ -15,4 +15,4 @@ def setting(default: Any, description: str, *examples: Any) -> Any:
 class Section(BaseModel):
     """A map of settings. Unknown keys are refused, and nothing changes once it is read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)

@@ -77,6 +77,11 @@ class ServerOptions(Section):
         {}, "Environment variables of servers. No secrets: every user can read them.", {"OMP_NUM_THREADS": "2"}
     )
     default_url: UrlPath | None = setting(None, "Page that opens first.", "/lab", "/tree")
+    image: Image | None = setting(
+        None,
+        "Image that these servers are built on (engines docker and swarm); it needs Python 3.10 or newer.",
+        "quay.io/jupyter/r-notebook:2026-10-01",
+    )
     fast_start: Flag | None = setting(
         None, "Make servers from a prepared one, in a fraction of the time and memory. `false`: start each anew.", False
     )
@@ -103,7 +108,8 @@ class Servers(ServerOptions):
     )
     image: Image | None = setting(
         None,
-        "Image that servers are built on (engine docker); it needs Python 3.10 or newer. Default: `base_image`.",
+        "Image that servers are built on (engines docker and swarm); it needs Python 3.10 or newer. Default: "
+        "`base_image`.",
         "quay.io/jupyter/scipy-notebook:2026-10-01",
     )
     packages: tuple[Requirement, ...] = setting(

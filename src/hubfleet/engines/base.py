@@ -11,7 +11,7 @@ from hubfleet.config import Config
 from hubfleet.launcher.base import Launch
 from hubfleet.layout import Layout
 from hubfleet.link import Link
-from hubfleet.resources import Resource
+from hubfleet.resources import Opening, Resource
 
 Supervision = Literal["attached", "daemon", "systemd", "containers"]
 
@@ -27,10 +27,14 @@ class Site:
     ``limits_problem``: why limits cannot be enforced here; None when they can.
     ``tokens``: hubfleet's own, by name; ``passwords``: people's, as named in the secrets file.
     ``requirements``: text of the requirements file of the configuration, or "". ``owner_command``: that of the program
-    that knows owners. ``service_secrets``: what services of the site are shown, as named in the secrets file.
+    that knows owners. ``service_secrets``: what services of the site are shown, and a
+    certificate with its key that are among the secrets, as named in the secrets file.
     ``link``: certificates and keys of the line from an edge on a machine of its own to the hub's machine, which it
-    reaches at ``hub_address``. ``registry``: the same of the line from other machines to the one that has the images.
-    ``addresses``: where machines reach each other, by name. ``drained``: names of those where no servers are started.
+    reaches at ``hub_address``. ``registry``: the same of the line from other machines to the one that has the images;
+    ``homes``: of the line from the launcher to another machine that has the homes.
+    ``addresses``: where machines reach each other, by name; ``reached``: where ssh reaches them. ``drained``: names of
+    those where no servers are started.
+    ``listed``: the names in the file of those who may log in.
     """
 
     layout: Layout
@@ -51,11 +55,14 @@ class Site:
     owner_command: str = ""
     service_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     registry: Link | None = None
+    homes: Link | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
+    reached: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
+    listed: tuple[str, ...] = ()
 
 
-TOKENS = ("proxy_token", "operator_token", "culler_token")
+TOKENS = ("proxy_token", "operator_token", "culler_token", "auth_state_key")
 
 
 class Engine(Protocol):
@@ -91,6 +98,9 @@ class Engine(Protocol):
 
     def spans(self, config: Config) -> bool:
         """Whether users' servers may be on several machines, which then reach each other and share images."""
+
+    def openings(self, config: Config, site: Site) -> Mapping[str, Opening]:
+        """By machine, what its own firewall has to leave open; empty where nothing has to be. Pure."""
 
     def limits_problem(self, hub: str) -> str | None:
         """Why limits on memory, CPU and processes cannot be enforced on this machine; None when they can."""

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 
 from hubfleet.config.effective import Effective
+from hubfleet.engines.projectlock import limit_told
 from hubfleet.launcher.base import Request
 from hubfleet.names import short_id
 from hubfleet.resources.trial import HUB_LABEL as HUB_LABEL
-
-SERVER_LABEL = "hubfleet.server"
+from hubfleet.resources.trial import SERVER_LABEL as SERVER_LABEL
 
 PROCESSES = 4096
 """How many processes and threads a server may have where nobody has said: enough for all, less than harms a machine."""
@@ -51,4 +51,5 @@ def environment(
         **request.environment,
         "JUPYTERHUB_DEFAULT_URL": effective.default_url,
         "JUPYTERHUB_ROOT_DIR": home,
+        **limit_told(effective),
     }

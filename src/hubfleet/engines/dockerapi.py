@@ -70,6 +70,16 @@ class Api:
         except Gone:
             return None
 
+    async def pinned(self, tag: str) -> str:
+        """An image's name with the digest by which its registry has it, in place of the tag; the name itself where the
+        engine knows none, or several."""
+        try:
+            found = await answer(self.engine.images.inspect(tag), QUESTION_LIMIT_S)
+        except Gone:
+            return tag
+        known = [one for one in found.get("RepoDigests") or () if one.startswith(f"{tag.rpartition(':')[0]}@")]
+        return str(known[0]) if len(known) == 1 else tag
+
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
         """Make a container, without starting it; returns its id."""
         return str((await answer(self.engine.containers.create(dict(config), name=name), WORK_LIMIT_S)).id)

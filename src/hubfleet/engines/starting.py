@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.uids import NoIdLeft
+from hubfleet.homes.making import HomeFailed
 from hubfleet.launcher.base import Record, Spawned, StartFailed
 from hubfleet.logfiles import open_log
 
@@ -23,6 +24,8 @@ def plainly(engine: str) -> Iterator[None]:
         raise StartFailed(f"{error}. Please try again in a minute") from error
     except Refused as error:
         raise StartFailed(f"{engine} refuses it: {error}") from error
+    except HomeFailed as error:
+        raise StartFailed(str(error)) from error
     except (OSError, NoIdLeft) as error:
         raise StartFailed(f"the server could not be started: {error}") from error
 

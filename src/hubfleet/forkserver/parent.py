@@ -36,6 +36,8 @@ MOST = 4  # descriptors of a request
 
 REHEARSAL_LIMIT_S = 60
 OWN = "hubfleet_singleuser"
+OWN_CONFIGURATION = "jupyter_server_config.py"
+"""In there: it asks for one thing of the user, whether the home is full, which the child asks again."""
 PARTS = ("child", "known", "pages", "prepared", "routes", "tied")
 
 FIRST = ("jupyterhub.singleuser", "jupyter_server.serverapp")
@@ -197,6 +199,19 @@ class Parent:
         os._exit(0)
 
 
+def home_is_full() -> bool:
+    """Whether there is next to no room in the home of this process."""
+    room = importlib.import_module(f"{OWN}.room")
+    return bool(room.is_full(room.home_directory()))
+
+
+def code_of_others(files: Iterable[str]) -> list[str]:
+    """Those of the configuration files that are programs, less hubfleet's own."""
+    spec = importlib.util.find_spec(OWN)
+    own = {f"{place}/{OWN_CONFIGURATION}" for place in (spec.submodule_search_locations or () if spec else ())}
+    return sorted(name for name in files if name.endswith(".py") and name not in own)
+
+
 def why_not_prepared(foreign: list[str] | None, files: Iterable[str], audit: Callable[[], list[str] | None]) -> str:
     """Why servers have to be started from the beginning in this environment; nothing if they can be prepared.
 
@@ -206,9 +221,11 @@ def why_not_prepared(foreign: list[str] | None, files: Iterable[str], audit: Cal
     unknown = "a rehearsal did not get to its end"
     if foreign is None:
         return unknown
-    code = sorted(name for name in files if name.endswith(".py"))
+    code = code_of_others(files)
     if code:
         return f"{', '.join(code)} may ask who it runs for"
+    if home_is_full():
+        return "there is no room for a rehearsal"
     if foreign:
         return f"{', '.join(foreign)}: not from hubfleet's own list of packages"
     left = audit()
@@ -258,6 +275,8 @@ def main() -> None:
         theirs = set() if reason else prepared.configuration().items() ^ files.items()
         if theirs:
             child.start_plainly(command, f"{', '.join(sorted({name for name, _ in theirs}))} configures it")
+        if not reason and home_is_full():
+            child.start_plainly(command, "the home is full")
         routes.share(addresses, os.environ["JUPYTERHUB_SERVICE_PREFIX"])
         return command
 

@@ -6,13 +6,18 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from hubfleet.config.belonging import NOWHERE, Belonging
 from hubfleet.config.effective import Effective
 from hubfleet.names import server_id
 
+if TYPE_CHECKING:
+    from hubfleet.homes.client import Homes
+
 # What JupyterHub tells a server about itself. Nothing else that a hub sends reaches a user's process.
 _HUB_VARIABLE = re.compile(r"JUPYTERHUB_[A-Z_]+")
+MOST_GROUPS = 2000
 _MAX_VALUE = 16_384  # characters; far above the longest scope list seen
 
 
@@ -30,19 +35,23 @@ class StartFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """All that a hub may ask for: whose server, which one, by which profile, and JupyterHub's own variables."""
+    """All that a hub may ask for: whose server, which one, by which profile, and JupyterHub's own variables.
+
+    ``belonging``: groups that the user is in, as the hub was told. What comes of them is in the configuration.
+    """
 
     user: str
     server: str = ""
     profile: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    belonging: Belonging = NOWHERE
 
     @classmethod
     def parse(cls, body: Any) -> Request:
         """Check what came over the socket. Raises BadRequest for any key, type or variable beyond those above."""
         if not isinstance(body, dict):
             raise BadRequest("expected a JSON object")
-        unknown = sorted(set(body) - {"user", "server", "profile", "environment"})
+        unknown = sorted(set(body) - {"user", "server", "profile", "environment", "groups"})
         if unknown:
             raise BadRequest(f"may not be asked for: {', '.join(unknown)}")
         user, server, profile = body.get("user"), body.get("server", ""), body.get("profile")
@@ -60,11 +69,22 @@ class Request:
                 raise BadRequest(f"environment variable {name!r} may not be set by the hub")
             if not isinstance(value, str) or len(value) > _MAX_VALUE or "\0" in value:
                 raise BadRequest(f"environment variable {name} has an unusable value")
-        return cls(user, server, profile, environment)
+        return cls(user, server, profile, environment, _belonging(body.get("groups", {})))
 
     @property
     def id(self) -> str:
         return server_id(self.user, self.server)
+
+
+def _belonging(groups: Any) -> Belonging:
+    if not isinstance(groups, dict) or set(groups) - {"provider", "hub"}:
+        raise BadRequest("'groups' must be an object of `provider` and `hub`")
+    for names in groups.values():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise BadRequest("'groups' must have lists of names")
+        if len(names) > MOST_GROUPS:
+            raise BadRequest(f"somebody in more than {MOST_GROUPS} groups")
+    return Belonging.of(groups.get("provider", ()), groups.get("hub", ()))
 
 
 @dataclass(frozen=True)
@@ -116,6 +136,10 @@ Spawned = Callable[["Record"], None]
 
 class Launch(Protocol):
     """How one engine runs one server. Implementations live in ``engines/<name>/launch.py``."""
+
+    @property
+    def homes(self) -> Homes | None:
+        """Who keeps people's homes; None where homes are not kept."""
 
     async def open(self) -> None:
         """Begin what makes starts fast; called once, before the first start. Returns at once."""

@@ -14,7 +14,6 @@ import os
 import pwd
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -25,13 +24,18 @@ from aiohttp import web
 from hubfleet import __version__, openfiles
 from hubfleet.config import Config
 from hubfleet.engines import engine
+from hubfleet.homes.making import HomeFailed
 from hubfleet.launcher.base import PROJECT_LEFT_OUT, BadRequest, Request, StartFailed, Stopped, Unknown
 from hubfleet.launcher.servers import Servers
 from hubfleet.launcher.sources import owners_of, projects_of
 from hubfleet.layout import SECRETS, Layout
 from hubfleet.names import server_id
+from hubfleet.unixhttp import peer_uid
 
 log = logging.getLogger("hubfleet.launcher")
+
+ARCHIVE_WAIT_S = 20.0
+"""How long one answer waits for an archive."""
 
 SERVERS: web.AppKey[Servers] = web.AppKey("servers", Servers)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,13 +48,15 @@ def only_for(uids: frozenset[int]) -> Any:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         assert request.transport is not None
         connection: socket.socket = request.transport.get_extra_info("socket")
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        _, uid, _ = struct.unpack("3i", credentials)
+        uid = peer_uid(connection)
         if uid not in uids:
             log.warning("refused a request by user id %d", uid)
             return web.json_response({"error": "only the hub may ask"}, status=403)
+        request["uid"] = uid
         try:
             return await handler(request)
+        except HomeFailed as error:
+            return web.json_response({"error": str(error)}, status=409)
         except (BadRequest, json.JSONDecodeError) as error:
             return web.json_response({"error": str(error), "refused": True}, status=400)
 
@@ -130,7 +136,36 @@ async def status(request: web.Request) -> web.Response:
 async def profiles(request: web.Request) -> web.Response:
     """The profiles a user may choose from, for the start page."""
     wanted = Request.parse(await request.json())
-    return web.json_response({"profiles": request.app[SERVERS].profiles(wanted.user)})
+    return web.json_response({"profiles": request.app[SERVERS].profiles(wanted.user, wanted.belonging)})
+
+
+async def homes(request: web.Request) -> web.Response:
+    """All homes, for the machine's operator: no hub has to know them."""
+    _operator(request)
+    found = await request.app[SERVERS].homes()
+    return web.json_response({"homes": None if found is None else [home.to_json() for home in found]})
+
+
+async def home(request: web.Request) -> web.Response:
+    """How much is in a user's home, and how much may be, for the user's page."""
+    found = await request.app[SERVERS].home(Request.parse(await request.json()).user)
+    return web.json_response({"used": found and found.used, "limit": found and found.limit})
+
+
+async def archive(request: web.Request) -> web.Response:
+    """Put a user's home away, for the machine's operator. Answers soon: not ``done`` means to ask again."""
+    _operator(request)
+    user = Request.parse(await request.json()).user
+    try:
+        made = await asyncio.wait_for(request.app[SERVERS].archive(user), ARCHIVE_WAIT_S)
+    except asyncio.TimeoutError:
+        return web.json_response({"done": False})
+    return web.json_response({"done": True, **made.to_json()})
+
+
+def _operator(request: web.Request) -> None:
+    if request["uid"] != os.geteuid():
+        raise web.HTTPForbidden(text=json.dumps({"error": "only the machine's operator may ask"}))
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -157,6 +192,9 @@ def application(servers: Servers, uids: frozenset[int]) -> web.Application:
     app.router.add_post("/v1/status", status)
     app.router.add_post("/v1/profiles", profiles)
     app.router.add_post("/v1/stop", stop)
+    app.router.add_get("/v1/homes", homes)
+    app.router.add_post("/v1/home", home)
+    app.router.add_post("/v1/archive", archive)
     return app
 
 

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
+from hubfleet.config.belonging import NOWHERE, Belonging
 from hubfleet.config.effective import Effective, effective, visible_profiles
+from hubfleet.config.owner import Owner
 from hubfleet.config.servers import Profile
 from hubfleet.errors import ConfigError
+from hubfleet.homes.keeper import Archive, Home, NoHome
+from hubfleet.homes.making import HomeFailed
 from hubfleet.launcher.base import (
     PROJECT_LEFT_OUT,
     BadRequest,
@@ -34,6 +38,8 @@ from hubfleet.names import TEST_PREFIX, system_name
 
 log = logging.getLogger("hubfleet.launcher")
 STOP_GRACE_S = 10.0
+CLEAN_AGAIN_S = 5.0
+"""How soon it is tried again to remove what a server has left, where the engine is away."""
 _REMEMBERED = 10_000
 
 
@@ -68,6 +74,7 @@ class Servers:
         self._starting: dict[str, str] = {}
         self._queue = StartQueue(capacity())
         self._cleanups: set[asyncio.Task[None]] = set()
+        self._archiving: dict[str, asyncio.Task[Archive]] = {}
 
     async def adopt(self) -> int:
         """Find the servers of an earlier launcher again; returns how many still run.
@@ -89,17 +96,17 @@ class Servers:
         """Server id -> what is being done for it."""
         return dict(self._starting)
 
-    def _visible(self, user: str) -> dict[str, Profile]:
+    def _visible(self, user: str, belonging: Belonging) -> dict[str, Profile]:
         try:
-            return dict(visible_profiles(self._config, user))
+            return dict(visible_profiles(self._config, user, belonging))
         except ConfigError as error:
             raise BadRequest(str(error)) from error
 
-    def profiles(self, user: str) -> list[dict[str, Any]]:
+    def profiles(self, user: str, belonging: Belonging = NOWHERE) -> list[dict[str, Any]]:
         """What this user may choose from at start, with the limits in words. Raises BadRequest for an invalid name."""
         found = []
-        for key, profile in self._visible(user).items():
-            options = effective(self._config, user, key)
+        for key, profile in self._visible(user, belonging).items():
+            options = effective(self._config, user, key, belonging=belonging)
             limits = [f"{options.memory_limit} memory"] if options.memory_limit else []
             limits += [f"{options.cpu_limit} CPU"] if options.cpu_limit else []
             found.append(
@@ -116,7 +123,7 @@ class Servers:
     def idle_limit(self, request: Request) -> float | None:
         """After how many idle seconds this server is stopped; None for never."""
         request = self.checked(request)
-        limit = effective(self._config, request.user, request.profile).stop_after_idle
+        limit = self._effective(request).stop_after_idle
         return None if limit == "never" else float(limit)
 
     async def start(self, request: Request, progress: Progress) -> Record:
@@ -154,16 +161,16 @@ class Servers:
 
     async def _wanted(self, request: Request, report: Progress) -> Effective:
         """The options of a server, with the owner of its files and its projects. Raises StartFailed."""
-        config, options = self._config, self._config.storage.owner
+        options = self._config.storage.owner
         if options.by_service and request.user.startswith(TEST_PREFIX):
             # A load test's people have no account anywhere. An id of the machine's own may be somebody's at the site,
             # so they are shown nothing of the site's.
-            return replace(effective(config, request.user, request.profile), mounts=())
+            return replace(self._effective(request), mounts=())
         if options.by_service:
             report("Looking up your account")
         owner = await self._owners.of(request.user) if self._owners else None
         try:
-            wanted = effective(config, request.user, request.profile, owner)
+            wanted = self._effective(request, owner)
         except ConfigError as error:
             raise StartFailed(f"{error.what}; an administrator has to look at it") from error
         if any(mount.for_home for mount in wanted.mounts):
@@ -171,11 +178,14 @@ class Servers:
             raise StartFailed(f"{what}; an administrator has to look at it")
         return await self._with_projects(request, wanted, report)
 
+    def _effective(self, request: Request, owner: Owner | None = None) -> Effective:
+        return effective(self._config, request.user, request.profile, owner, request.belonging)
+
     async def _with_projects(self, request: Request, wanted: Effective, report: Progress) -> Effective:
         if self._projects is None or self._config.storage.projects is None:
             return wanted
         folder = f"/home/{system_name(request.user)}/{self._config.storage.projects.directory}"
-        found = await self._projects.of(request.user, folder)
+        found = await self._projects.of(request.user, folder, request.belonging)
         if found.problem:
             report(f"{PROJECT_LEFT_OUT} {found.problem}")
         return replace(wanted, projects=found.mounts, projects_at=folder)
@@ -194,7 +204,7 @@ class Servers:
 
         Raises BadRequest for a profile that is not theirs, or an invalid name.
         """
-        visible = self._visible(request.user)
+        visible = self._visible(request.user, request.belonging)
         if request.profile is None:
             default = next((key for key, profile in visible.items() if profile.default), None)
             return replace(request, profile=default)
@@ -211,6 +221,44 @@ class Servers:
             return await self._launch.poll(record)
         ending = self._endings.get(identifier)
         return Stopped(ending.code, ending.why) if ending else Stopped(0, "it is not running")
+
+    # -- homes -------------------------------------------------------------------------------------------------------
+
+    async def homes(self) -> list[Home] | None:
+        """All homes; None where they are not kept. Raises HomeFailed."""
+        return None if self._launch.homes is None else await self._launch.homes.report()
+
+    async def home(self, user: str) -> Home | None:
+        """One person's; None before the first start, and where they are not kept. Raises HomeFailed."""
+        if self._launch.homes is None:
+            return None
+        try:
+            return await self._launch.homes.home(system_name(user))
+        except NoHome:
+            return None
+
+    async def archive(self, user: str) -> Archive:
+        """Put a person's home away, who has no server now. Raises HomeFailed.
+
+        It may take hours: one that takes long is asked for again, by whoever still wants to know.
+        """
+        name = system_name(user)
+        if self._launch.homes is None:
+            raise NoHome("homes are not kept on this hub")
+        if name not in self._archiving:
+            if mine := [one for one in (*self._records, *self._starting) if one.partition(".")[0] == name]:
+                raise HomeFailed(
+                    f"{user} has a server ({', '.join(sorted(set(mine)))}), which writes there; stop it first"
+                )
+            job = asyncio.create_task(self._launch.homes.archive(name))
+            self._archiving[name] = job
+            job.add_done_callback(lambda done: self._archived(name, done))
+        return await asyncio.shield(self._archiving[name])
+
+    def _archived(self, name: str, job: asyncio.Task[Archive]) -> None:
+        del self._archiving[name]
+        if not job.cancelled() and job.exception() is None:
+            log.info("the home %s was put away: %s", name, job.result().tar)
 
     async def stop(self, identifier: str) -> None:
         """Stop a server; stopping what is gone is success."""
@@ -238,15 +286,27 @@ class Servers:
 
     async def _ended(self, record: Record) -> None:
         """A server is gone: clean up after it, unless somebody is stopping or has already replaced it."""
-        async with self._locks[record.id]:
-            if self._records.get(record.id) is not record:
-                return
-            status = await self._launch.poll(record)
-            if not isinstance(status, Stopped):
-                return
+        while True:
+            async with self._locks[record.id]:
+                if self._records.get(record.id) is not record:
+                    return
+                status = await self._launch.poll(record)
+                if isinstance(status, Stopped) and await self._clean_up(record):
+                    self._forget(record, Ending(status.code, status.why, time.time()))
+                    log.warning("%s: %s", record.id, status.why)
+                    return
+                if isinstance(status, Running):
+                    return
+            await asyncio.sleep(CLEAN_AGAIN_S)
+
+    async def _clean_up(self, record: Record) -> bool:
+        """Remove what a server that has ended leaves; False where that cannot be done now."""
+        try:
             await self._launch.stop(record, grace=0)
-            self._forget(record, Ending(status.code, status.why, time.time()))
-            log.warning("%s: %s", record.id, status.why)
+        except OSError as error:
+            log.warning("%s: what it leaves cannot be removed yet: %s", record.id, error)
+            return False
+        return True
 
     def _forget(self, record: Record, ending: Ending) -> None:
         self._records.pop(record.id, None)

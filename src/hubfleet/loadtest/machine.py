@@ -1,100 +1,17 @@
-"""What the class costs the machine: processor and memory of the whole, of the hub's parts, and of each person.
+"""This machine's own meter: its processor and memory, and those of processes on it.
 
-Only on the machine itself, and only as far as this process may look: other accounts' memory takes root. What cannot be
-measured is left out and said, never guessed.
+Only as far as this process may look: other accounts' memory takes root.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
-with contextlib.suppress(ImportError):  # a hub's own image has none, and nothing is measured there
-    import psutil
-
-EVERY_S = 0.5
-_TICKS = os.sysconf("SC_CLK_TCK")
-PROC = Path("/proc")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One moment. ``at``: seconds since the class began. ``cpu``: of the machine's cores, how many are busy.
-
-    ``parts`` and ``client``: cores that each part of the hub, and this client, keep busy. ``memory``: bytes in use.
-    """
-
-    at: float
-    cpu: float
-    memory: int
-    parts: dict[str, float]
-    client: float
-
-
-@dataclass
-class Footprint:
-    """What one person's processes hold and have used: memory in bytes (PSS), processor time in seconds."""
-
-    pss: int
-    cpu_s: float
-    processes: int
-
-
-@dataclass
-class Watched:
-    """Everything that was measured on the machine; `not_measured` says what was not, and why.
-
-    ``people`` were looked at ``looked_at`` seconds after the class began; their processes end after that.
-    ``hub_loop_cpu_s``: of the hub's processor time, what its loop took, the one thread through which every request
-    goes; None where no hub was looked at. The rest is of threads beside it, which hash passwords on other cores.
-    """
-
-    cores: int
-    memory_total: int
-    memory_available_before: int
-    samples: list[Sample] = field(default_factory=list)
-    people: dict[str, Footprint] = field(default_factory=dict)
-    looked_at: float | None = None
-    parts_pss: dict[str, tuple[int, int]] = field(default_factory=dict)
-    parts_cpu_s: dict[str, float] = field(default_factory=dict)
-    hub_loop_cpu_s: float | None = None
-    client_cpu_s: float = 0.0
-    client_lag_s: float = 0.0
-    not_measured: list[str] = field(default_factory=list)
-
-
-def pss(pid: int) -> int:
-    """A process's share of memory in bytes. Raises OSError when it is gone or may not be looked at."""
-    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def cpu_seconds(pid: int) -> float:
-    """The processor time of a process and of its children that have ended. Raises OSError when it is gone."""
-    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    return sum(int(value) for value in fields[11:15]) / _TICKS
-
-
-def own_cpu_seconds(stat: Path) -> float:
-    """The processor time of the process, or of the one thread, that this file in /proc tells of.
-
-    Raises OSError when it is gone.
-    """
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def main_thread(pid: int) -> Path:
-    """The file that tells of a process's first thread: a hub's loop runs there."""
-    return PROC / str(pid) / "task" / str(pid) / "stat"
+from hubfleet.loadtest.watch import Footprint, Part, Reading, Size
+from hubfleet.procfiles import PROC, busy_seconds, cpu_seconds, main_thread, memory, own_cpu_seconds, pss
 
 
 def _processes() -> dict[int, tuple[int, int]]:
@@ -171,82 +88,43 @@ def footprints(names: set[str], known: Mapping[str, int]) -> tuple[dict[str, Foo
     return found, None
 
 
-class Machine:
-    """Watches this machine while it is entered. ``parts``: the hub's processes by name."""
+class Here:
+    """Implements `watch.Meter`. ``parts``: the hub's processes by name. ``servers``: process id of each person's server
+    by name, for servers that cannot be found by their environment."""
 
-    def __init__(self, parts: Mapping[str, int], clock: Callable[[], float]) -> None:
-        self._parts, self._clock = dict(parts), clock
-        memory = psutil.virtual_memory()
-        self.watched = Watched(psutil.cpu_count() or 1, memory.total, memory.available)
-        self._before = {name: self._part_pss(name) for name in self._parts}
-        self._begin = {name: self._part_cpu(name) for name in self._parts}
-        self._loop_begin = self._hub_loop_cpu()
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, parts: Mapping[str, int] | None = None, servers: Callable[[], Mapping[str, int]] = dict) -> None:
+        self._parts, self._servers = dict(parts or {}), servers
 
-    async def __aenter__(self) -> Machine:
-        self._task = asyncio.create_task(self._watch())
-        return self
+    def size(self) -> Size:
+        """Of this machine."""
+        return Size(os.cpu_count() or 1, *memory())
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+    def read(self) -> Reading:
+        """What it has used."""
+        total, available = memory()
+        return Reading(busy_seconds(), total - available, {name: self._cpu(name) for name in self._parts})
 
-    async def look_at_people(self, names: set[str], known: Mapping[str, int]) -> None:
-        """Measure everybody's processes, and the hub's parts, now."""
-        found, missing = await asyncio.to_thread(footprints, names, known)
-        self.watched.people, self.watched.looked_at = found, self._clock()
-        if missing:
-            self.watched.not_measured.append(missing)
-        if (loop := self._hub_loop_cpu()) is not None and self._loop_begin is not None:
-            self.watched.hub_loop_cpu_s = loop - self._loop_begin
-        for name in self._parts:
-            self.watched.parts_pss[name] = (self._before[name], self._part_pss(name))
-            self.watched.parts_cpu_s[name] = self._part_cpu(name) - self._begin[name]
-            if not self.watched.parts_pss[name][1]:
-                self.watched.not_measured.append(f"memory of {name}: only root may look, or it has ended")
+    def parts(self) -> dict[str, Part]:
+        """The hub's processes."""
+        return {name: Part(self._pss(pid), self._first_thread(pid)) for name, pid in self._parts.items()}
 
-    async def _watch(self) -> None:
-        busy, moment, own = self._busy(), time.monotonic(), time.thread_time()
-        parts = {name: self._part_cpu(name) for name in self._parts}
-        began = own
-        while True:
-            await asyncio.sleep(EVERY_S)
-            now, busy_now, own_now = time.monotonic(), self._busy(), time.thread_time()
-            parts_now = {name: self._part_cpu(name) for name in self._parts}
-            passed = now - moment
-            self.watched.client_lag_s = max(self.watched.client_lag_s, passed - EVERY_S)
-            self.watched.client_cpu_s = own_now - began
-            memory = psutil.virtual_memory()
-            self.watched.samples.append(
-                Sample(
-                    self._clock(),
-                    (busy_now - busy) / passed,
-                    memory.total - memory.available,
-                    {name: max(0.0, parts_now[name] - parts[name]) / passed for name in parts},
-                    (own_now - own) / passed,
-                )
-            )
-            busy, moment, own, parts = busy_now, now, own_now, parts_now
+    def people(self, names: set[str]) -> tuple[dict[str, Footprint], str | None]:
+        """Everybody's processes."""
+        return footprints(names, self._servers())
 
-    @staticmethod
-    def _busy() -> float:
-        times = psutil.cpu_times()
-        # Time given to guests is in the user's time already.
-        return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
-
-    def _part_pss(self, name: str) -> int:
-        with contextlib.suppress(OSError):
-            return pss(self._parts[name])
-        return 0
-
-    def _part_cpu(self, name: str) -> float:
+    def _cpu(self, name: str) -> float:
         with contextlib.suppress(OSError):
             return own_cpu_seconds(PROC / str(self._parts[name]) / "stat")
         return 0.0
 
-    def _hub_loop_cpu(self) -> float | None:
-        with contextlib.suppress(OSError, KeyError):
-            return own_cpu_seconds(main_thread(self._parts["hub"]))
+    @staticmethod
+    def _pss(pid: int) -> int:
+        with contextlib.suppress(OSError):
+            return pss(pid)
+        return 0
+
+    @staticmethod
+    def _first_thread(pid: int) -> float | None:
+        with contextlib.suppress(OSError):
+            return own_cpu_seconds(main_thread(pid))
         return None

@@ -112,9 +112,7 @@ def _arrivals(result: Result) -> str:
 def _machine(result: Result) -> list[str]:
     watched = result.watched
     if watched is None:
-        return [
-            "<h2>The machine</h2><p>The hub runs on another machine: its processor and memory were not measured.</p>"
-        ]
+        return ["<h2>The machine</h2><p>The hub runs elsewhere: processor and memory were not measured.</p>"]
     samples = watched.samples
     cpu = [Series("machine", [(sample.at, sample.cpu) for sample in samples])]
     cpu += [Series(name, [(sample.at, sample.parts[name]) for sample in samples]) for name in watched.parts_cpu_s]

@@ -20,6 +20,7 @@ from hubfleet.loadtest.hubapi import HubAPI, StepFailed, in_words
 from hubfleet.loadtest.kernel import MESSAGE_LIMIT, KernelSocket
 from hubfleet.loadtest.people import Login
 from hubfleet.loadtest.scenario import Scenario, code_cells
+from hubfleet.loadtest.way import Way
 from hubfleet.names import in_address
 
 LOOK_EVERY_S = 2.0
@@ -53,7 +54,7 @@ class Record:
 class Person:
     """Plays one person. ``clock`` gives seconds since the class began; ``report`` is told of each step that is done.
 
-    ``door``: the Unix socket that the hub is reached at, whatever its address.
+    ``way``: how the hub is reached.
     """
 
     def __init__(
@@ -63,11 +64,11 @@ class Person:
         scenario: Scenario,
         clock: Callable[[], float],
         report: Callable[[str], None],
-        door: str = "",
+        way: Way = Way(),
     ) -> None:
         self.record = Record(login.name)
         self._url, self._login, self._scenario = url.rstrip("/"), login, scenario
-        self._clock, self._report, self._door = clock, report, door
+        self._clock, self._report, self._way = clock, report, way
         self._base = f"{self._url}/user/{in_address(login.name)}/"
         self.notebook = copy.deepcopy(scenario.notebook)
         self._fetched: set[str] = set()
@@ -81,11 +82,7 @@ class Person:
         idle for as long as it should.
         """
         self.record.arrived = self._clock()
-        connector: aiohttp.BaseConnector = (
-            aiohttp.UnixConnector(self._door, limit_per_host=CONNECTIONS)
-            if self._door
-            else aiohttp.TCPConnector(limit_per_host=CONNECTIONS)
-        )
+        connector = self._way.connector(CONNECTIONS)
         limit = aiohttp.ClientTimeout(total=None)  # each step has its own
         browser = aiohttp.ClientSession(
             connector=connector, headers={"Accept-Encoding": "gzip, deflate"}, auto_decompress=False, timeout=limit

@@ -9,18 +9,20 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import aiohttp
 
 from hubfleet.errors import ApplyError, CheckError, NotRunningError
 from hubfleet.loadtest.hubapi import HubAPI, StepFailed
-from hubfleet.loadtest.machine import Machine
+from hubfleet.loadtest.machine import Here
 from hubfleet.loadtest.people import ApiRoster, Login, Roster, clean_up, others_with_servers, refuse_people
 from hubfleet.loadtest.person import Person
 from hubfleet.loadtest.result import Result
 from hubfleet.loadtest.scenario import Scenario
+from hubfleet.loadtest.watch import Meter, Watch
+from hubfleet.loadtest.way import Way
 from hubfleet.units import Secret
 
 _SPARE_S = 900
@@ -32,18 +34,16 @@ class Target:
     """The hub that is tested.
 
     ``url``: its public address, without ``/hub``. ``token``: of an admin or a service that may make users and tokens.
-    ``here``: whether it runs on this machine, so that processor and memory can be measured. ``parts``: process ids of
-    the hub's own processes by name ("hub", "proxy"). ``server_pids``: process id of each person's server by name, for
-    servers that cannot be found by their environment. ``sweep``: removes what deleted people leave on the machine, and
-    returns what it could not. ``disturb_people``: go on although people are on the hub.
+    ``way``: how it is reached. ``meter``: what measures processor and memory; None where nobody can look. ``sweep``:
+    removes what deleted people leave on the machines, and returns what it could not. ``disturb_people``: go on although
+    people are on the hub.
     """
 
     url: str
     token: Secret
     roster: Roster = field(default_factory=ApiRoster)
-    here: bool = True
-    parts: Mapping[str, int] = field(default_factory=dict)
-    server_pids: Callable[[], Mapping[str, int]] = dict
+    way: Way = field(default_factory=Way)
+    meter: Meter | None = field(default_factory=Here)
     sweep: Callable[[list[str]], list[str]] = lambda names: []
     disturb_people: bool = False
 
@@ -73,7 +73,7 @@ def remove_leftovers(target: Target) -> tuple[list[str], list[str]]:
     """Remove what a killed load test left: whom it removed, and what it could not."""
 
     async def remove() -> tuple[list[str], list[str]]:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(connector=target.way.connector()) as session:
             api = HubAPI(session, target.url, target.token)
             await _version(api)
             names = await target.roster.mine(api)
@@ -86,7 +86,7 @@ def remove_leftovers(target: Target) -> tuple[list[str], list[str]]:
 async def play(target: Target, scenario: Scenario, report: Report = lambda progress: None) -> Result:
     """As `run`, inside a running event loop. Cancel it to break it off: it then cleans up first."""
     progress = Progress(scenario.people)
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=target.way.connector()) as session:
         api = HubAPI(session, target.url, target.token)
         version = await _version(api)
         await _may_begin(target, api)
@@ -162,10 +162,34 @@ async def _class(
         progress.ended[step] += 1
         report(progress)
 
-    persons = [Person(target.url, login, scenario, clock, ended) for login in people]
+    persons = [Person(target.url, login, scenario, clock, ended, target.way) for login in people]
     result.people = [person.record for person in persons]
-    machine = Machine(target.parts, clock) if target.here else None
-    result.watched = machine.watched if machine else None
+    watch = Watch(target.meter, clock) if target.meter else None
+    result.watched = watch.watched if watch else None
+    async with watch or contextlib.nullcontext():
+        began = time.monotonic()  # other machines take their time to be asked
+        tasks = _begin(persons, scenario, watch, people, progress, report)
+        try:
+            await asyncio.wait(tasks, timeout=scenario.limit_s, return_when=asyncio.FIRST_EXCEPTION)
+            *arrived, _ = tasks
+            if not all(task.done() for task in arrived):
+                result.broken_off = f"after {scenario.limit_s:g} s"
+            for person, task in zip(persons, arrived, strict=True):
+                if not task.done() and person.step:
+                    person.fail(person.step, f"not done when the whole time of {scenario.limit_s:g} s was over")
+        finally:
+            await _end(tasks)
+
+
+def _begin(
+    persons: list[Person],
+    scenario: Scenario,
+    watch: Watch | None,
+    people: list[Login],
+    progress: Progress,
+    report: Report,
+) -> list[asyncio.Task[None]]:
+    """What everybody does, and at last what is done for all of them."""
     meeting = Meeting(len(persons))
     tasks = [
         asyncio.create_task(_arrive(person, number * scenario.arrive_s / len(persons), meeting))
@@ -173,17 +197,7 @@ async def _class(
     ]
     progress.phase = "playing"
     report(progress)
-    hold = asyncio.create_task(_hold(target, scenario, machine, meeting, people, progress, report))
-    try:
-        async with machine or contextlib.nullcontext():
-            await asyncio.wait([*tasks, hold], timeout=scenario.limit_s, return_when=asyncio.FIRST_EXCEPTION)
-        if not all(task.done() for task in tasks):
-            result.broken_off = f"after {scenario.limit_s:g} s"
-        for person, task in zip(persons, tasks, strict=True):
-            if not task.done() and person.step:
-                person.fail(person.step, f"not done when the whole time of {scenario.limit_s:g} s was over")
-    finally:
-        await _end([*tasks, hold])
+    return [*tasks, asyncio.create_task(_hold(scenario, watch, meeting, people, progress, report))]
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -215,9 +229,8 @@ async def _arrive(person: Person, wait_s: float, meeting: Meeting) -> None:
 
 
 async def _hold(
-    target: Target,
     scenario: Scenario,
-    machine: Machine | None,
+    watch: Watch | None,
     meeting: Meeting,
     people: list[Login],
     progress: Progress,
@@ -228,9 +241,8 @@ async def _hold(
     progress.phase = "idle"
     report(progress)
     await asyncio.sleep(scenario.idle_s)
-    if machine is not None:
-        known = await asyncio.to_thread(target.server_pids)
-        await machine.look_at_people({login.name for login in people}, known)
+    if watch is not None:
+        await watch.look_at_people({login.name for login in people})
     progress.phase = "stopping"
     report(progress)
     meeting.over.set()

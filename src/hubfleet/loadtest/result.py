@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubfleet.loadtest.machine import Watched
 from hubfleet.loadtest.person import Record
 from hubfleet.loadtest.scenario import Scenario
+from hubfleet.loadtest.watch import Watched
 
 FORMAT = 1
 
@@ -123,11 +123,17 @@ class Result:
         if not samples:
             return None
         ours = sum(footprint.cpu_s for footprint in self.watched.people.values()) / max(samples[-1].at, 1e-3)
-        each = [sample.cpu - sample.client - sum(sample.parts.values()) for sample in samples]
+        known = [
+            (sample.client if self.watched.client_here else 0.0)
+            + (sum(sample.parts.values()) if self.watched.hub_here else 0.0)
+            for sample in samples
+        ]
+        each = [sample.cpu - own for sample, own in zip(samples, known, strict=True)]
         others = sum(each) / len(each) - ours
         if not self.watched.people or others < cores / 4:
             return None
-        return f"something else kept {others:.1f} of the machine's {cores} cores busy"
+        whose = "machine's" if self.watched.machines == 1 else "machines'"
+        return f"something else kept {others:.1f} of the {whose} {cores} cores busy"
 
     def to_json(self) -> dict[str, Any]:
         """Everything, raw timings included; no token and no password."""

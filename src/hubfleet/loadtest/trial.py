@@ -20,6 +20,7 @@ from hubfleet.loadtest.hubapi import HubAPI, StepFailed
 from hubfleet.loadtest.people import HubfleetRoster, Login
 from hubfleet.loadtest.person import Person, Record
 from hubfleet.loadtest.scenario import Scenario, code_cells, one_cell
+from hubfleet.loadtest.way import Way
 from hubfleet.units import Secret
 
 URL = "http://hub"
@@ -37,7 +38,7 @@ async def try_out(socket: str, token: Secret) -> Record:
         login = await _enter(socket, token)
     except (StepFailed, aiohttp.ClientError, OSError) as error:
         return Record("", failed_step="login", reason=f"no test user could be made: {error}")
-    person = Person(URL, login, scenario, time.monotonic, lambda step: _say(done=step), door=socket)
+    person = Person(URL, login, scenario, time.monotonic, lambda step: _say(done=step), way=Way(door=socket))
 
     async def look_at_the_output() -> None:
         said = [output.get("text", "") for cell in code_cells(person.notebook) for output in cell["outputs"]]

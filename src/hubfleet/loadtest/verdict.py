@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hubfleet.loadtest.machine import Watched
 from hubfleet.loadtest.result import Result
+from hubfleet.loadtest.watch import Watched
 
 WITHIN_S = 60.0
 """A class that starts together should see its first output within this."""
@@ -88,7 +88,8 @@ def _bounds(result: Result) -> tuple[Bound, ...]:
 def _memory(watched: Watched) -> Bound:
     count = len(watched.people)
     server = sum(footprint.pss for footprint in watched.people.values()) / count
-    growth = sum(max(0, after - before) for before, after in watched.parts_pss.values() if after) / count
+    grown = watched.parts_pss.values() if watched.hub_here else ()
+    growth = sum(max(0, after - before) for before, after in grown if after) / count
     free, total = watched.memory_available_before, watched.memory_total
     usable = max(0.0, free - KEPT_BACK * total)
     people = int(usable // (server + growth))
@@ -96,7 +97,7 @@ def _memory(watched: Watched) -> Bound:
         "memory",
         people,
         f"{megabytes(server + growth)} a person ({megabytes(server)} in their own processes, {megabytes(growth)} by "
-        f"which the hub's grew); {megabytes(free)} were free at first, of which a tenth of the machine's "
+        f"which the hub's grew); {megabytes(free)} were free at first, of which a tenth of the {_whose(watched)} "
         f"{megabytes(total)} is kept back: {megabytes(usable)} are enough for {people}",
     )
 
@@ -104,7 +105,7 @@ def _memory(watched: Watched) -> Bound:
 def _processor(watched: Watched) -> Bound:
     count = len(watched.people)
     servers = sum(footprint.cpu_s for footprint in watched.people.values()) / count
-    parts = sum(watched.parts_cpu_s.values()) / count
+    parts = sum(watched.parts_cpu_s.values()) / count if watched.hub_here else 0.0
     people = int(watched.cores * WITHIN_S / max(1e-3, servers + parts))
     return Bound(
         "processor",
@@ -112,6 +113,10 @@ def _processor(watched: Watched) -> Bound:
         f"{servers + parts:.2f} s a person ({servers:.2f} s in their own processes, {parts:.2f} s in the hub's); "
         f"{watched.cores} cores have {watched.cores * WITHIN_S:.0f} s in {WITHIN_S:.0f} s: enough for {people}",
     )
+
+
+def _whose(watched: Watched) -> str:
+    return "machine's" if watched.machines == 1 else f"{watched.machines} machines'"
 
 
 def _hub(each: float) -> Bound:
@@ -126,10 +131,12 @@ def _hub(each: float) -> Bound:
 
 
 def _assumption(result: Result) -> str:
+    several = result.watched is not None and result.watched.machines > 1
+    where = "machines, over which servers are spread evenly," if several else "machine"
     return (
         f"Assumed: everybody does what these {len(result.people)} did, all of them start together and should have "
         f"their first output within {WITHIN_S:.0f} s, memory and processor grow in step with their number, nothing "
-        "else on the machine needs its processor, and nothing else takes more memory than it did before. A notebook "
+        f"else on the {where} needs its processor, and nothing else takes more memory than it did before. A notebook "
         "that takes more memory or time makes it fewer: play your own with --notebook."
     )
 

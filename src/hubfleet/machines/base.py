@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -52,8 +52,31 @@ class Machine(Protocol):
     def probe(self, names: Sequence[str], targets: Sequence[tuple[str, int]]) -> dict[str, Any]:
         """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.outside.probe`."""
 
+    def sources(self) -> dict[str, list[str]]:
+        """Where its own tools get packages from; see `agent.sources.sources`."""
+
+    def listen(self, mark: str) -> None:
+        """Begin to listen for what other machines `call`; see `agent.ways`. Raises OSError if it may not."""
+
+    def call(self, mark: str, sender: str, targets: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Send to addresses and what of each ("udp/4789"); returns what could not be sent. ``sender``: it itself."""
+
+    def heard(self, expected: Sequence[Sequence[str]]) -> list[list[str]]:
+        """End to listen; of these, by the sender's address and what of this machine, those that have not arrived, with
+        the address from which it came instead."""
+
+    def encrypts(self) -> bool | None:
+        """Whether its kernel can encrypt what passes between machines; None: that cannot be seen."""
+
+    def homes_trial(self, step: str, **given: Any) -> Any:
+        """A step of trying out whether homes can be in a directory: make, write, read or remove; see
+        `agent.homestrial`."""
+
     def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
         """What registries say of images, as seen from the machine; see `agent.registry.manifests`."""
+
+    def registry_access(self, images: Sequence[str], authorities: str, give: bool) -> dict[str, list[str]]:
+        """The same as root is logged in there, and whether they could be given; see `agent.registry.access`."""
 
     def certificate(self, address: str, port: int, name: str) -> str:
         """The certificate (PEM) that is shown there to who asks for ``name``. Raises OSError if there is none."""
@@ -63,6 +86,12 @@ class Machine(Protocol):
 
     def secret(self, what: str) -> str:
         """What a step on another machine needs of this one, such as a token; see `agent.secret`."""
+
+    def load(self, parts: Mapping[str, int]) -> dict[str, Any]:
+        """What the machine has and how busy it is, and so processes of it by name; see `agent.load.load`."""
+
+    def footprints(self, parts: Mapping[str, int], labels: Mapping[str, str], label: str) -> dict[str, Any]:
+        """What processes and containers take; see `agent.load.footprints`."""
 
     def close(self) -> None:
         """End the connection, if there is one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,10 +55,45 @@ class LocalMachine:
 
         return outside.probe(names, targets)
 
+    def sources(self) -> dict[str, list[str]]:
+        from hubfleet.agent import sources
+
+        return sources.sources()
+
+    def listen(self, mark: str) -> None:
+        from hubfleet.agent import ways
+
+        ways.listen(mark)
+
+    def call(self, mark: str, sender: str, targets: Sequence[Sequence[str]]) -> list[list[str]]:
+        from hubfleet.agent import ways
+
+        return ways.call(mark, sender, targets)
+
+    def heard(self, expected: Sequence[Sequence[str]]) -> list[list[str]]:
+        from hubfleet.agent import ways
+
+        return ways.heard(expected)
+
+    def encrypts(self) -> bool | None:
+        from hubfleet.agent import encryption
+
+        return encryption.encrypts()
+
+    def homes_trial(self, step: str, **given: Any) -> Any:
+        from hubfleet.agent import homestrial
+
+        return homestrial.STEPS[step](**given)
+
     def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
         from hubfleet.agent import registry
 
         return registry.manifests(images, authorities)
+
+    def registry_access(self, images: Sequence[str], authorities: str, give: bool) -> dict[str, list[str]]:
+        from hubfleet.agent import registry
+
+        return registry.access(images, authorities, give=give)
 
     def certificate(self, address: str, port: int, name: str) -> str:
         from hubfleet.agent import outside
@@ -72,6 +107,16 @@ class LocalMachine:
         from hubfleet.agent import secrets
 
         return secrets.secret(what)
+
+    def load(self, parts: Mapping[str, int]) -> dict[str, Any]:
+        from hubfleet.agent import load
+
+        return load.load(parts)
+
+    def footprints(self, parts: Mapping[str, int], labels: Mapping[str, str], label: str) -> dict[str, Any]:
+        from hubfleet.agent import load
+
+        return load.footprints(parts, labels, label)
 
     def close(self) -> None:
         """There is no connection."""

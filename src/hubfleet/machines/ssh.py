@@ -7,26 +7,19 @@ by that stream only, never onto a command line. Host keys must be known: nobody 
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from hubfleet.agent.base import Progress
 from hubfleet.agent.lock import Holder
 from hubfleet.agent.logs import Said
-from hubfleet.agent.serve import GREETING, REFUSED, SILENCE_S, SYSTEM
 from hubfleet.agent.store import Store
-from hubfleet.errors import HubfleetError, UnreachableError
+from hubfleet.errors import UnreachableError
+from hubfleet.machines.connection import Connection
 from hubfleet.resources import Change, Observed, Resource
-from hubfleet.sshcommand import OLDEST_PYTHON, start
-from hubfleet.sshcommand import REFUSED as NO_AGENT
-from hubfleet.unixhttp import Refused
-
-_PREFACE_LIMIT = 65536
-_END_LIMIT_S = 10.0
 
 
 class SSHMachine:
@@ -38,7 +31,7 @@ class SSHMachine:
 
     def __init__(self, name: str, destination: str, options: Sequence[str] = ()) -> None:
         self._name, self._destination, self._options = name, destination, tuple(options)
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._failure: UnreachableError | None = None
         self._one_at_a_time = threading.Lock()
 
@@ -54,8 +47,8 @@ class SSHMachine:
         told = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
         return told.get("hostname", self._destination)
 
-    @property
-    def store(self) -> Store:
+    @cached_property
+    def store(self) -> _RemoteStore:
         return _RemoteStore(self._ask)
 
     def open(self) -> None:
@@ -65,7 +58,7 @@ class SSHMachine:
     def _open(self) -> None:
         with self._one_at_a_time:
             try:
-                self._connection = self._connection or _Connection(self._name, self._destination, self._options)
+                self._connection = self._connection or Connection(self._name, self._destination, self._options)
             except UnreachableError as error:
                 self._failure = error
 
@@ -77,6 +70,7 @@ class SSHMachine:
     def hold(self, directory: str) -> Iterator[Holder]:
         """Hold the lock in this directory for the body, while the connection lasts. Raises LockedError."""
         holder = Holder(**self._ask("hold", directory=directory))
+        self.store.forget()  # what somebody else may have changed before
         try:
             yield holder
         finally:
@@ -96,9 +90,37 @@ class SSHMachine:
         """Where names lead, and whether hosts and ports answer, as seen from the machine; see `agent.outside.probe`."""
         return dict(self._ask("probe", names=list(names), targets=list(targets)))
 
+    def sources(self) -> dict[str, list[str]]:
+        """Where its own tools get packages from; see `agent.sources.sources`."""
+        return dict(self._ask("sources"))
+
+    def listen(self, mark: str) -> None:
+        """Begin to listen for what other machines `call`; see `agent.ways`."""
+        self._ask("listen", mark=mark)
+
+    def call(self, mark: str, sender: str, targets: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Send to addresses and what of each; returns what could not be sent."""
+        return list(self._ask("call", mark=mark, sender=sender, targets=[list(target) for target in targets]))
+
+    def heard(self, expected: Sequence[Sequence[str]]) -> list[list[str]]:
+        """End to listen; of these, those that have not arrived."""
+        return list(self._ask("heard", expected=[list(way) for way in expected]))
+
+    def encrypts(self) -> bool | None:
+        """Whether its kernel can encrypt what passes between machines; None: that cannot be seen."""
+        return cast("bool | None", self._ask("encrypts"))
+
+    def homes_trial(self, step: str, **given: Any) -> Any:
+        """A step of trying out whether homes can be in a directory; see `agent.homestrial`."""
+        return self._ask("homes_trial", step=step, given=given)
+
     def manifests(self, images: Sequence[str], authorities: str) -> dict[str, list[str]]:
         """What registries say of images, as seen from the machine; see `agent.registry.manifests`."""
         return dict(self._ask("manifests", images=list(images), authorities=authorities))
+
+    def registry_access(self, images: Sequence[str], authorities: str, give: bool) -> dict[str, list[str]]:
+        """The same as root is logged in there, and whether they could be given; see `agent.registry.access`."""
+        return dict(self._ask("registry_access", images=list(images), authorities=authorities, give=give))
 
     def certificate(self, address: str, port: int, name: str) -> str:
         """The certificate (PEM) that is shown there to who asks for ``name``. Raises OSError if there is none."""
@@ -112,12 +134,21 @@ class SSHMachine:
         """What a step on another machine needs of this one; see `agent.secret`."""
         return str(self._ask("secret", what=what))
 
+    def load(self, parts: Mapping[str, int]) -> dict[str, Any]:
+        """What the machine has and how busy it is; see `agent.load.load`."""
+        return dict(self._ask("load", parts=dict(parts)))
+
+    def footprints(self, parts: Mapping[str, int], labels: Mapping[str, str], label: str) -> dict[str, Any]:
+        """What processes and containers take; see `agent.load.footprints`."""
+        return dict(self._ask("footprints", parts=dict(parts), labels=dict(labels), label=label))
+
     def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
         # To look, nobody needs secrets, nor the half megabyte of which an image is built.
         return dict(self._ask("observe", resources=[resource.redacted().to_json() for resource in resources]))
 
     def apply(self, change: Change, progress: Progress) -> bool:
         told = {"action": change.action, "detail": change.detail, "impact": change.impact, "seen": change.seen}
+        self.store.forget()
         return bool(self._ask("apply", progress, change={"resource": change.resource.to_json(), **told}))
 
     def close(self) -> None:
@@ -132,7 +163,7 @@ class SSHMachine:
             if failure is not None:
                 raise failure
             if self._connection is None:
-                self._connection = _Connection(self._name, self._destination, self._options)
+                self._connection = Connection(self._name, self._destination, self._options)
             try:
                 return self._connection.ask({"verb": verb, **request}, progress)
             except UnreachableError:
@@ -145,39 +176,60 @@ class _RemoteStore(Store):
 
     def __init__(self, ask: Callable[..., Any]) -> None:
         self._ask = ask
+        self._asked: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], Any] = {}
+
+    def ahead(self, questions: Iterable[tuple[str, str]]) -> None:
+        new = [question for question in questions if question not in self._asked]
+        if new:
+            self._known.update({(method, path): answer for method, path, answer in self._do("answers", new)})
+            self._asked.update(new)
+
+    def forget(self) -> None:
+        """Ask anew whatever is asked for from now on."""
+        self._asked.clear()
+        self._known.clear()
+
+    def _look(self, method: str, path: str) -> Any:
+        known = (method, path) in self._known
+        return self._known[method, path] if known else self._do(method, path)
+
+    def _change(self, method: str, *arguments: Any) -> Any:
+        self.forget()
+        return self._do(method, *arguments)
 
     def _do(self, method: str, *arguments: Any) -> Any:
         return self._ask("store", method=method, arguments=arguments)
 
     def read(self, path: str) -> str | None:
-        return cast("str | None", self._do("read", path))
+        return cast("str | None", self._look("read", path))
 
     def write(self, path: str, text: str) -> None:
-        self._do("write", path, text)
+        self._change("write", path, text)
 
     def names(self, path: str) -> list[str]:
-        return list(self._do("names", path))
+        return list(self._look("names", path))
 
     def make_directory(self, path: str, mode: int) -> None:
-        self._do("make_directory", path, mode)
+        self._change("make_directory", path, mode)
 
     def make_folder(self, path: str, files: Mapping[str, str]) -> None:
-        self._do("make_folder", path, dict(files))
+        self._change("make_folder", path, dict(files))
 
     def remove(self, path: str) -> None:
-        self._do("remove", path)
+        self._change("remove", path)
 
     def point(self, link: str, name: str) -> None:
-        self._do("point", link, name)
+        self._change("point", link, name)
 
     def pointed(self, link: str) -> str | None:
-        return cast("str | None", self._do("pointed", link))
+        return cast("str | None", self._look("pointed", link))
 
     def database(self, path: str) -> dict[str, Any] | None:
         return cast("dict[str, Any] | None", self._do("database", path))
 
     def keep_database(self, path: str, target: str) -> bool:
-        return bool(self._do("keep_database", path, target))
+        return bool(self._change("keep_database", path, target))
 
     def measure(self, path: str) -> dict[str, Any] | None:
         return cast("dict[str, Any] | None", self._do("measure", path))
@@ -186,145 +238,4 @@ class _RemoteStore(Store):
         return cast("int | None", self._do("room", path))
 
     def erase(self, path: str) -> None:
-        self._do("erase", path)
-
-
-class _Connection:
-    """One ssh process with the agent at its other end."""
-
-    def __init__(self, name: str, destination: str, options: Sequence[str]) -> None:
-        self._name = name
-        started = start(destination, options)
-        self._ssh, self._errors = started.process, started.errors
-        self._closed = threading.Event()
-        self._writing = threading.Lock()
-        self._begin()
-        threading.Thread(target=self._keep_alive, daemon=True).start()
-
-    @property
-    def _input(self) -> IO[bytes]:
-        assert self._ssh.stdin is not None
-        return self._ssh.stdin
-
-    @property
-    def _output(self) -> IO[bytes]:
-        assert self._ssh.stdout is not None
-        return self._ssh.stdout
-
-    def _begin(self) -> None:
-        preface = b""
-        for line in self._output:
-            if line.endswith(GREETING):
-                return
-            preface = (preface + line)[-_PREFACE_LIMIT:]
-        raise self._no_way(preface.decode(errors="replace"))
-
-    def ask(self, request: dict[str, Any], progress: Progress) -> Any:
-        """Send a request and wait for its answer."""
-        self._send(json.dumps(request).encode() + b"\n")
-        for line in self._output:
-            said = json.loads(line)
-            if "progress" in said:
-                progress(said["progress"])
-            elif "error" in said:
-                raise _error(said["error"], self._name)
-            else:
-                return said["answer"]
-        raise self._lost(request["verb"])
-
-    def _send(self, data: bytes) -> None:
-        with self._writing:
-            try:
-                self._input.write(data)
-                self._input.flush()
-            except (BrokenPipeError, ValueError):
-                return  # it has ended, and what it said tells why
-
-    def _keep_alive(self) -> None:
-        while not self._closed.wait(SILENCE_S / 4):
-            self._send(b'{"verb": "alive"}\n')
-
-    def close(self) -> None:
-        self._closed.set()
-        with self._writing, contextlib.suppress(BrokenPipeError):  # it has ended
-            self._input.close()
-        try:
-            self._ssh.wait(_END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._ssh.kill()
-            self._ssh.wait()
-        self._output.close()
-        self._errors.close()
-
-    # -- what went wrong ---------------------------------------------------------------------------------------------
-
-    def _said(self) -> str:
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")
-
-    def _lost(self, verb: str) -> UnreachableError:
-        self._ssh.wait()
-        last = [line for line in self._said().splitlines() if line.strip()][-1:]
-        return UnreachableError(
-            "; ".join(["the connection was lost", *last]),
-            where=self._name,
-            state="A step that was begun there is brought to its end" if verb == "apply" else None,
-            remedy="the same command again; it carries on from there",
-        )
-
-    def _no_way(self, preface: str) -> UnreachableError:
-        code, said = self._ssh.wait(), self._said()
-        refused = next((line for line in preface.splitlines() if line.startswith("hubfleet: ")), "")
-        what, remedy = _reason(code, said, refused.removeprefix("hubfleet: "), preface)
-        self.close()
-        return UnreachableError(what, where=self._name, state="Nothing was changed there", remedy=remedy)
-
-
-def _reason(code: int, said: str, refused: str, preface: str) -> tuple[str, str]:
-    """Why the agent did not answer, and what to do. ``said``: by ssh; ``refused``: by the first lines there."""
-    needed = ".".join(map(str, OLDEST_PYTHON))
-    if code == NO_AGENT and refused:
-        return {
-            "no python3": ("it has no python3", f"install Python {needed} or newer there (apt install python3)"),
-            "no sudo": ("the account there is not root, and there is no sudo", "name root, or install sudo there"),
-            "sudo asks": ("sudo asks for a password there", "allow the account NOPASSWD in sudoers, or name root"),
-        }.get(refused, (f"it has {refused.capitalize()} only", f"install Python {needed} or newer there"))
-    for words, what, remedy in _SSH_SAYS:
-        if words in said:
-            return what, remedy
-    last = [line for line in [*preface.splitlines(), *said.splitlines()] if line.strip()][-1:]
-    return f"ssh ended with {code}: {' '.join(last) or 'without a word'}", "ssh to it by hand, to see what is wrong"
-
-
-_SSH_SAYS = (
-    (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key is not the one that is known: it was installed anew, or another machine answers in its place",
-        "find out which; if it was installed anew: ssh-keygen -R with its name, then ssh to it once",
-    ),
-    (
-        "Host key verification failed",
-        "its host key is not known here",
-        "ssh to it once by hand, and compare the fingerprint before you say yes",
-    ),
-    (
-        "Permission denied",
-        "it does not let us in with any of the keys that ssh has here",
-        "ssh-copy-id to it, or load the key into ssh-agent",
-    ),
-    ("Could not resolve hostname", "there is no such name", "correct the address"),
-    ("Connection refused", "nothing answers at its SSH port", "start sshd there, or correct address and port"),
-    ("timed out", "it does not answer", "see whether it is up and a firewall lets SSH through"),
-    ("No route to host", "there is no way to it through the network", "see whether it is up"),
-)
-
-
-def _error(told: dict[str, Any], machine: str) -> HubfleetError | OSError:
-    """The error as it was raised there; one of no file in particular names the machine."""
-    if told["kind"] == SYSTEM:
-        number, words, file = told["words"]
-        return OSError(number, words, file or machine)
-    if told["kind"] == REFUSED:
-        return Refused(*told["words"])
-    kinds = {kind.__name__: kind for kind in HubfleetError.__subclasses__()}
-    return kinds.get(told["kind"], HubfleetError)(**told["words"])
+        self._change("erase", path)

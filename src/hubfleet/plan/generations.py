@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from hubfleet.plan.show import plan_text
 from hubfleet.resources import Image, Resource, Skeleton, from_json
 
 KEPT = 20
+AT_ONCE = 5
+"""How many records are asked for together: as many as a plan looks at, where each differs from the one before."""
 IMAGES_KEPT = 3
 """Of how many generations the images are kept, so that one can go back to them."""
+MANIFEST = "manifest.json"
 DATABASE = "jupyterhub.sqlite"
 """The hub's database as a generation left it, in its folder."""
 
@@ -50,8 +54,13 @@ class Generations:
         self.path = state_dir / "generations"
         self._store = store or Store()
 
+    def looks(self) -> list[tuple[str, str]]:
+        """What is asked of the store to know which there are, for `Store.ahead`."""
+        return [("names", str(self.path)), ("pointed", str(self.path / "current")), ("names", f"{self.path}/*")]
+
     def numbers(self) -> list[int]:
         """All generations there are, in order, finished or not. Raises CheckError if not permitted."""
+        self._store.ahead(self.looks())
         try:
             return sorted(int(name) for name in self._store.names(str(self.path)) if name.isdigit())
         except PermissionError as error:
@@ -59,6 +68,7 @@ class Generations:
 
     def current(self) -> int:
         """The one that was deployed last; 0 if none."""
+        self._store.ahead(self.looks())
         return int(self._store.pointed(str(self.path / "current")) or 0)
 
     def unfinished(self) -> bool:
@@ -100,7 +110,7 @@ class Generations:
         if newest and self._manifest(newest) == manifest:
             return newest
         files = {
-            "manifest.json": json.dumps(manifest, indent=1) + "\n",
+            MANIFEST: json.dumps(manifest, indent=1) + "\n",
             "summary.txt": plan_text(plan, full=True),
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z") + "\n",
         }
@@ -149,8 +159,9 @@ class Generations:
         """Ids of the images of `desired` and of the last generations before it, `IMAGES_KEPT` in all, for each of its
         machines; and of what else records do not hold: skeletons of homes."""
         wanted = _json([(name, item) for name, items in desired.machines.items() for item in items])
-        known = [self._manifest(number)["machines"] for number in self._different()]
-        last = [wanted, *(machines for machines in known if machines != wanted)][:IMAGES_KEPT]
+        known = (self._manifest(number)["machines"] for number in self._different())
+        others = (machines for machines in known if machines != wanted)
+        last = [wanted, *islice(others, IMAGES_KEPT - 1)]
         found = [_resources(machines) for machines in last]
         return {
             name: frozenset(
@@ -182,11 +193,18 @@ class Generations:
         return self._store.names(str(self.folder(number)))
 
     def _manifest(self, number: int) -> dict[str, Any]:
+        self._store.ahead(("read", str(self.folder(one) / MANIFEST)) for one in self._neighbours(number))
         try:
-            content = json.loads(self._store.read(str(self.folder(number) / "manifest.json")) or "")
+            content = json.loads(self._store.read(str(self.folder(number) / MANIFEST)) or "")
         except (OSError, ValueError) as error:
             raise ApplyError(f"{self.folder(number)} cannot be read: {error}") from error
         return dict(content)
+
+    def _neighbours(self, number: int) -> list[int]:
+        """This one and those around it: whoever asks for it will ask for more."""
+        newest_first = self.numbers()[::-1]
+        begin = newest_first.index(number) // AT_ONCE * AT_ONCE if number in newest_first else 0
+        return newest_first[begin : begin + AT_ONCE]
 
 
 def _manifest(plan: Plan) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _compare(
         raise CheckError(
             f"{error.filename} cannot be looked at: {error.strerror}", remedy="run the same command with sudo"
         ) from error
-    leftovers = tuple(item for item in unwanted if item.removable and observed[item.id] is not None)
+    leftovers = tuple(item for item in unwanted if item.removable and not item.absent(observed[item.id]))
     first = [item for item in leftovers if item.removed_first and item.id not in kept]
     last = [item for item in leftovers if not item.removed_first and item.id not in kept]
     changes = [
@@ -113,7 +113,7 @@ def _seen(change: Change | None, observed: Mapping[str, Observed | None]) -> Cha
 def _notes(unwanted: Sequence[Resource], observed: Mapping[str, Observed | None]) -> Iterator[str]:
     for resource in unwanted:
         now = observed[resource.id]
-        if now is None:
+        if resource.absent(now):
             continue
         if not resource.removable:
             yield f"{resource.title} is no longer used; it is kept, remove it yourself if you wish"

@@ -20,8 +20,9 @@ def test_there_are_twice_as_many_as_servers_and_none_is_the_hubs_own(servers: in
     assert free.subnet_of(subnet)
     assert not own.overlaps(free)
     assert subnet.subnet_of(IPv4Network("10.192.0.0/10"))
-    assert len({found.hub, found.proxy, found.launcher}) == 3
-    assert all(IPv4Address(text) in own for text in (found.hub, found.proxy, found.launcher))
+    named = (found.hub, found.proxy, found.launcher, found.storage)
+    assert len(set(named)) == len(named)
+    assert all(IPv4Address(text) in own for text in named)
     assert addresses(hub, Fleet(servers=servers)) == found
 
 

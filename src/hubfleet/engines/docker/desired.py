@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
-from hubfleet.engines import services
+from hubfleet.engines import logins, services
 from hubfleet.engines.accounts import Accounts, accounts_of
 from hubfleet.engines.base import Site
-from hubfleet.engines.docker import front, parts, trial
+from hubfleet.engines.disks import disks
+from hubfleet.engines.docker import front, homes, parts, trial
 from hubfleet.engines.docker.common import PATH, PYTHON, alive, as_json, confined, reading, shown
 from hubfleet.engines.docker.images import (
     CERTIFICATE_VARIABLES,
     CERTIFICATES,
     ENVIRONMENT,
     PACKAGES,
+    by_base,
     edge_image,
     hub_image,
     proxies,
-    user_image,
+    user_images,
 )
 from hubfleet.engines.docker.skeleton import folder as skeletons
 from hubfleet.engines.docker.skeleton import skeleton
-from hubfleet.engines.homes import HOMES_MARKER
 from hubfleet.engines.settings import hub_places, hub_settings
 from hubfleet.layout import Layout
 from hubfleet.resources import (
@@ -43,8 +44,9 @@ from hubfleet.resources import (
 )
 from hubfleet.resources.dockerengine import SOCKET
 
-_LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID")
-"""To make homes for their owners; its power over servers is the engine's socket."""
+_LAUNCHER_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE")
+"""To give servers the directories of their sockets, and to clean these up; its power over them is the engine's socket.
+"""
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,18 @@ def here(network: str) -> Form:
 def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     """All resources, in the order in which they are made: what takes long and disturbs nobody comes first."""
     who = accounts_of(config.hub, True)
-    hub, door, users = hub_image(config, site), edge_image(config), user_image(config, site)
+    hub, door, users = hub_image(config, site), edge_image(config), user_images(config, site)
     form = here(parts.users_network(config.hub))
     return (
         DockerEngine(),
         hub,
         door,
-        users,
+        *users,
         *accounts(config, who),
         *directories(config, site, who),
+        *disks(config, site.layout),
         *networks(config),
-        *serving(config, site, form, form, (hub, door, users)),
+        *serving(config, site, form, form, hub, door, users),
     )
 
 
@@ -100,21 +103,22 @@ def accounts(config: Config, who: Accounts) -> Iterator[Account]:
 
 
 def serving(
-    config: Config, site: Site, form: Form, tried: Form, images: tuple[Image, Image, Image]
+    config: Config, site: Site, form: Form, tried: Form, hub: Image, door: Image, users: Sequence[Image]
 ) -> Iterator[Resource]:
     """The hub itself, of which people notice something: it is tried out first, in another form.
 
-    images: of its own parts, of the edge, and of users' servers.
+    hub, door, users: the images of its own parts, of the edge, and of users' servers.
     """
     who, homes_begin = accounts_of(config.hub, True), skeleton(config, site.layout)
-    hub, door, users = images
     files = _files(config, site, who, users, homes_begin, form)
     if homes_begin:
         yield homes_begin
     # Before the files: those who serve would read them if they had to start again.
     yield _trial(config, site, who, hub, users, homes_begin, tried)
     yield from (file for file in files.values() if not file.returns)
+    keeper = "homes" in parts.here(config)
     for container in (
+        *((homes.container(config, site, hub, files, {"network": "none"}),) if keeper else ()),
         *_containers(config, site, who, hub, files, form),
         front.container(config, site, who, door, files),
     ):
@@ -129,7 +133,13 @@ def edge_state(config: Config, site: Site) -> tuple[Resource, ...]:
 
 
 def _trial(
-    config: Config, site: Site, who: Accounts, hub: Image, users: Image, homes_begin: Skeleton | None, form: Form
+    config: Config,
+    site: Site,
+    who: Accounts,
+    hub: Image,
+    users: Sequence[Image],
+    homes_begin: Skeleton | None,
+    form: Form,
 ) -> Trial:
     """The same once more, with another place."""
     config, second = trial.beside(config, site)
@@ -162,20 +172,20 @@ def directories(config: Config, site: Site, who: Accounts) -> list[Directory]:
     ]
     if config.storage.homes is not None and config.storage.homes.skeleton is not None:
         wanted.append(Directory(str(skeletons(layout)), root, root, 0o700))
-    homes = config.homes(layout.homes)
-    if homes is not None:
-        wanted.append(Directory(str(homes), root, root, 0o711))
+    wanted += homes.directories(config, layout) if not config.homes_apart else ()
+    if config.homes_apart:
+        wanted.append(Directory(str(homes.launcher_dir(layout)), root, root, 0o700))
     return wanted
 
 
 def _files(
-    config: Config, site: Site, who: Accounts, users: Image, homes_begin: Skeleton | None, form: Form
+    config: Config, site: Site, who: Accounts, users: Sequence[Image], homes_begin: Skeleton | None, form: Form
 ) -> dict[str, File]:
     """The files that hub, proxy, launcher and edge read at start, by short name.
 
     All are in directories closed to others. What is no secret has an open mode, so that a plan shows its changes.
     """
-    layout, homes = site.layout, config.homes(site.layout.homes)
+    layout, kept = site.layout, config.storage.homes is not None
     settings = {**hub_settings(config, layout), **form.hub}
     launcher = {
         **hub_places(layout),
@@ -183,10 +193,10 @@ def _files(
         "config": config.dump(),
         "engine": {
             **hub_places(layout),
-            "image": users.tag,
+            **by_base(users, lambda image: image.tag),
             "python": ENVIRONMENT,
-            "homes": str(homes) if homes else None,
-            "skeleton": homes_begin.path if homes_begin else None,
+            "keeper": homes.line(config, layout),
+            "skeleton": homes_begin.path if homes_begin and not kept else None,
             "hub_account": who.hub,
             "host_root": parts.HOST,
             "ids": [config.storage.owner.ids.first, config.storage.owner.ids.last],
@@ -203,9 +213,10 @@ def _files(
 
     token = parts.proxy_dir(layout) / "token"
     tokens = secret(layout.secrets_dir / "tokens.json", as_json(dict(site.tokens)), "root")
-    files = {
+    return {
         "tokens": replace(tokens, returns=False),
         "hub": File(str(layout.hub_dir / "hub.json"), as_json(settings), who.hub, who.hub, 0o644, returns=True),
+        **logins.file(config, site, who.hub),
         "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", as_json({**site.tokens, **site.passwords}), who.hub),
         "hub_program": program("hub", who.hub, _hub_program(config, layout)),
         "proxy_token": secret(token, site.tokens["proxy_token"], who.proxy),
@@ -214,11 +225,10 @@ def _files(
             str(layout.launcher_dir / "launcher.json"), as_json(launcher), "root", "root", 0o644, returns=True
         ),
         **services.files(config, site, returns=True),
+        **homes.launcher_files(config, site),
+        **(homes.files(config, site, homes_begin) if not config.homes_apart else {}),
         **front.files(config, site, who),
     }
-    if homes is not None:
-        files["homes"] = File(str(homes / HOMES_MARKER), f"Homes of hub {config.hub}.\n", "root", "root")
-    return files
 
 
 def _folder(layout: Layout, part: str) -> Path:
@@ -289,15 +299,17 @@ def _containers(
     """Launcher, proxy and hub."""
     layout, common = site.layout, confined(image)
     entered = (PYTHON, "-I", "-S", f"{PACKAGES}/hubfleet/engines/local/sandbox.py")
-    homes = config.homes(layout.homes)
-    kept = shown(homes, mode="rw") if homes is not None and layout.state not in homes.parents else ()
+    place = config.homes(layout.homes)
+    # What it sees of homes is to be read only, where it sees them at all.
+    kept = shown(place) if place is not None and layout.base in place.parents and not config.homes_apart else ()
+    more = ("launcher_secrets", "owner_command", "line_certificate", "line_key", "line_keeper")
     sockets = (layout.hub_socket.parent, layout.proxy_socket.parent, layout.launcher_socket.parent, layout.servers_run)
     return [
         Container(
             name=parts.container(layout.hub, "launcher"),
             argv=(PYTHON, "-m", "hubfleet.launcher.daemon", files["launcher"].path),
             environment={"PATH": PATH, "LANG": "C.UTF-8", **(_outside(config) if config.storage.asks else {})},
-            **reading(files, "launcher", *(name for name in ("launcher_secrets", "owner_command") if name in files)),
+            **reading(files, "launcher", *(name for name in more if name in files)),
             mounts=(
                 *shown(layout.base, mode="rw"),
                 *kept,
@@ -331,6 +343,8 @@ def _containers(
             name=parts.container(layout.hub, "hub"),
             argv=(*entered, files["hub_program"].path),
             **reading(files, "hub", "hub_secrets", "hub_program"),
+            database=str(layout.database),
+            database_copy=str(layout.secrets_dir / f"{layout.database.name}.before"),
             user=who.hub,
             mounts=(*shown(*sockets[1:]), *shown(layout.hub_dir, sockets[0], mode="rw")),
             **form.networks("hub", parts.way_out(config.hub)),

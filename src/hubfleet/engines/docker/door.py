@@ -11,13 +11,13 @@ import contextlib
 import json
 import os
 import socket
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hubfleet.engines.places import Place
 from hubfleet.launcher.base import StartFailed
+from hubfleet.unixhttp import peer_uid
 
 _LINE_LIMIT = 1 << 20
 
@@ -62,8 +62,7 @@ class Door:
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        if self._guest is not None or struct.unpack("3i", credentials)[1] != self._uid:
+        if self._guest is not None or peer_uid(connection) != self._uid:
             writer.close()
             return
         self._guest = writer

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubfleet.config import Config
-from hubfleet.engines import services
+from hubfleet.engines import logins, services
 from hubfleet.engines.accounts import accounts_of
 from hubfleet.engines.base import Site
 from hubfleet.engines.docker import front, parts, skeleton
@@ -15,7 +15,7 @@ from hubfleet.engines.docker.desired import desired_state, edge_state
 from hubfleet.engines.docker.specification import Settings
 from hubfleet.launcher.base import Launch
 from hubfleet.layout import ROOT_BASE, Layout
-from hubfleet.resources import Resource
+from hubfleet.resources import Opening, Resource
 
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s]*@")
 
@@ -31,11 +31,11 @@ class DockerEngine:
         return Layout(config.hub, ROOT_BASE, True) if config.machines else Layout.here(config.hub)
 
     def containers(self, config: Config) -> Mapping[str, str]:
-        there = {*parts.here(config), "edge"}
+        there = {*parts.here(config), *parts.elsewhere(config)}
         return {part: parts.container(config.hub, part) for part in parts.PARTS if part in there}
 
     def elsewhere(self, config: Config) -> Mapping[str, str]:
-        return {"edge": config.edge_machine} if config.edge_apart and config.edge_machine else {}
+        return parts.elsewhere(config)
 
     def doors(self, hub: str) -> tuple[str, ...]:
         return tuple(parts.container(hub, part) for part in parts.DOORS)
@@ -63,6 +63,10 @@ class DockerEngine:
         """All are on the hub's."""
         return False
 
+    def openings(self, config: Config, site: Site) -> Mapping[str, Opening]:
+        """None: what containers publish, the engine lets in."""
+        return {}
+
     def limits_problem(self, hub: str) -> str | None:
         """Containers have limits everywhere."""
         return None
@@ -74,6 +78,13 @@ class DockerEngine:
             found.append("engine docker changes the machine. Try: the same command with sudo")
         found += skeleton.problems(config)
         found += services.problems(config, site, contained=True) if site.layout.privileged else []
+        found += logins.problems(config, site, contained=True)
+        for name in config.https_secrets:
+            if not site.service_secrets.get(name):
+                found.append(
+                    f"{config.line('https')}https needs the secret {name}. "
+                    f"Try: write `{name}: ...` into the file of secrets, hubfleet.secrets.yaml"
+                )
         if _PASSWORD_IN_ADDRESS.search(site.requirements):
             path = "servers.requirements"
             found.append(

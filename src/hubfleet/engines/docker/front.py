@@ -15,6 +15,7 @@ from hubfleet.layout import Layout
 from hubfleet.link import Link
 from hubfleet.resources import Account, Container, Directory, DockerEngine, File, Image, Network, Resource
 
+_FILES = {"certificate": "certificate.pem", "key": "key.pem", "ca_bundle": "authority.pem"}
 _IMPACT = "open pages reconnect after a few seconds; running servers go on"
 
 
@@ -43,9 +44,10 @@ def edge_files(config: Config, site: Site, who: Accounts) -> dict[str, File]:
     """The edge's configuration, and what the operator has given it: a certificate, its key, an authority's own."""
     layout, https = site.layout, config.https
     folder = parts.edge_dir(layout)
-    given = {} if not isinstance(https, Https) else vars(https)
-    names = {"certificate": "certificate.pem", "key": "key.pem", "ca_bundle": "authority.pem"}
-    paths = {key: str(folder / name) for key, name in names.items() if given.get(key)}
+    given: dict[str, str] = {key: site.service_secrets.get(name, "") for key, name in _secrets(config).items()}
+    if isinstance(https, Https):
+        given = {key: path.read_text() for key, path in vars(https).items() if key in _FILES and path}
+    paths = {key: str(folder / _FILES[key]) for key in given}
     places = edge.Places(
         entrance=str(parts.entrance(layout)),
         gate=f"{site.hub_address}:{parts.gate_port(config)}" if config.edge_apart else "",
@@ -60,13 +62,18 @@ def edge_files(config: Config, site: Site, who: Accounts) -> dict[str, File]:
         ca_bundle=paths.get("ca_bundle", ""),
     )
     made = {
-        f"edge_{key}": File(path, given[key].read_text(), who.edge, who.edge, 0o600, key == "key", returns=True)
+        f"edge_{key}": File(path, given[key], who.edge, who.edge, 0o600, key == "key", returns=True)
         for key, path in paths.items()
     }
     if config.edge_apart:
         made |= _edge_secrets(site, who)
     text = edge.caddy_json(config, places) + "\n"
     return {**made, "edge": File(str(folder / "caddy.json"), text, who.edge, who.edge, 0o644, returns=True)}
+
+
+def _secrets(config: Config) -> dict[str, str]:
+    """The secrets that a certificate of the operator's own is in."""
+    return dict(zip(("certificate", "key"), config.https_secrets, strict=False))
 
 
 def link_files(config: Config, site: Site, who: Accounts) -> dict[str, tuple[Resource, ...]]:

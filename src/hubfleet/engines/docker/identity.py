@@ -13,6 +13,9 @@ from hubfleet.engines.accounts import IDENTITY, own_lines
 from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL
 from hubfleet.engines.dockerapi import Api
 
+_KNOWN = 20
+"""Images whose files are known by heart, at most."""
+
 
 class Identities:
     """Keeps such files for the containers that run, in a directory a server; and knows the images' own by heart."""
@@ -28,7 +31,9 @@ class Identities:
         """Write the files of one server; returns them by their place in the image. Raises as `Api`, and OSError."""
         async with self._reading:
             if image not in self._known:
-                self._known = {image: await self._read(image)}
+                if len(self._known) >= _KNOWN:  # images come and go with upgrades
+                    self._known.clear()
+                self._known[image] = await self._read(image)
         texts = self._known[image]
         folder = self._directory / server
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

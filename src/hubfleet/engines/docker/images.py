@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hubfleet.config import Config
 from hubfleet.engines.base import Site
@@ -19,8 +20,9 @@ from hubfleet.environments import lock_text
 from hubfleet.parcel import parcel
 from hubfleet.resources import Image
 from hubfleet.resources.environment import tree_files
+from hubfleet.resources.image import PLACE
 
-ROOT = "/opt/hubfleet"
+ROOT = PLACE
 ENVIRONMENT = f"{ROOT}/environment"
 """Where each image has its Python environment."""
 PACKAGES = f"{ROOT}/packages"
@@ -63,6 +65,13 @@ if ! python3 -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 10
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "its Python is older than 3.10"; exit 1; }
 fi
 """
+_AUTHORITIES = """\
+if ! [ -s /etc/ssl/certs/ca-certificates.crt ] && ! [ -s /etc/pki/tls/certs/ca-bundle.crt ]; then
+    command -v apt-get >/dev/null || { echo "it has no authorities' certificates, and no apt-get"; exit 1; }
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends ca-certificates
+fi
+"""
 _TOOLS = f"""\
 python3 -m venv {ROOT}/tools
 {ROOT}/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tools.txt
@@ -100,9 +109,10 @@ def hub_image(config: Config, site: Site) -> Image:
         "package-lock.json": lock_text("proxy/package-lock.json"),
     }
     venv = f"{ROOT}/tools/bin/uv venv --quiet --python python3 {ENVIRONMENT}\n"
-    first = _Step({**locks, **_locked(), "build.sh": _script(_HUB_PACKAGES, _TOOLS, venv, _LOCKED, _PROXY, _CLEAN)})
+    found = _PYTHON + _AUTHORITIES if config.hub_image else _HUB_PACKAGES
+    first = _Step({**locks, **_locked(), "build.sh": _script(found, _TOOLS, venv, _LOCKED, _PROXY, _CLEAN)})
     second = _Step({"build.sh": _script(_ADD)}, _tree(site.package, "package/hubfleet"))
-    return _image(config, "hub", config.base_image, first, second)
+    return _image(config, "hub", config.hub_image or config.base_image, first, second)
 
 
 def edge_image(config: Config) -> Image:
@@ -124,8 +134,20 @@ def guard_image(config: Config, site: Site) -> Image:
     return _image(config, "guard", config.base_image, first, _Step({"build.sh": _script(_GUARD_CODE)}, code))
 
 
-def user_image(config: Config, site: Site) -> Image:
-    """The image of users' servers."""
+def user_images(config: Config, site: Site) -> tuple[Image, ...]:
+    """The images of users' servers, one for each that servers are to be built on; everybody's is the first."""
+    return tuple(user_image(config, site, base) for base in config.server_images())
+
+
+def by_base(images: Sequence[Image], name: Callable[[Image], str]) -> dict[str, Any]:
+    """What the launcher's engine is told of them; ``name``: by what the engine finds one."""
+    usual, *others = images
+    told: dict[str, Any] = {"image": name(usual)}
+    return {**told, "images": {image.base: name(image) for image in others}} if others else told
+
+
+def user_image(config: Config, site: Site, base: str = "") -> Image:
+    """The image of users' servers, built on another image than everybody's if one is named."""
     wanted = shlex.join(config.servers.packages)
     more = ("-r requirements.txt " if site.requirements else "") + (f"-- {wanted}" if wanted else "")
     # what the image brings along can be imported, and what users install into their homes
@@ -135,7 +157,7 @@ def user_image(config: Config, site: Site) -> Image:
     first = _Step({**locks, **_locked(), "build.sh": _script(_PYTHON, _TOOLS, venv, _LOCKED, chosen, _CLEAN)})
     code = {**_tree(site.package / "singleuser", "package/hubfleet_singleuser"), "agent.zip": parcel()}
     second = _Step({"build.sh": _script(_ADD, _COMPRESS)}, code)
-    return _image(config, "users", config.servers.image or config.base_image, first, second)
+    return _image(config, "users", base or config.server_images()[0], first, second)
 
 
 @dataclass(frozen=True)

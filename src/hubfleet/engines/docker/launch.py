@@ -26,11 +26,11 @@ from hubfleet.engines.docker.identity import Identities
 from hubfleet.engines.docker.specification import Server, Settings
 from hubfleet.engines.dockerapi import Api, EngineAway, Refused
 from hubfleet.engines.ending import end
-from hubfleet.engines.homes import Homes
 from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.output import Outputs
-from hubfleet.engines.places import Place, place_of, with_inner
+from hubfleet.engines.places import Place, place_of, real_path, with_inner
 from hubfleet.engines.uids import owner_of
+from hubfleet.homes.client import Homes, ServerHomes, homes_of
 from hubfleet.launcher.base import (
     Progress,
     Record,
@@ -62,11 +62,16 @@ class DockerLaunch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._layout = settings.layout
-        self._homes = Homes(settings.homes, settings.layout.state, settings.skeleton)
+        self._homes = ServerHomes(homes_of(settings.keeper), settings.layout.passing_homes, settings.skeleton)
         self._api = Api(settings.engine_socket)
         self._outputs = Outputs(self._api.follow, self._api.ended)
         self._identities = Identities(self._api, self._layout.hub, self._layout.launcher_dir / "identities")
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def homes(self) -> Homes | None:
+        """See ``Launch.homes``."""
+        return self._homes.kept
 
     async def open(self) -> None:
         """See ``Launch.open``. Removes what a launcher that was killed has made and not started."""
@@ -85,6 +90,7 @@ class DockerLaunch:
         await end(self._tasks)
         await self._outputs.close()
         await self._api.close()
+        await self._homes.close()
 
     # -- start ------------------------------------------------------------------------------------------------------
 
@@ -100,9 +106,10 @@ class DockerLaunch:
     async def _start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         name = contained.name_of(self._layout.hub, request.id)
         await self._api.remove(name)  # one that a killed launcher has left
-        image = await self._api.image(self._settings.image)
+        tag = self._settings.image_of(effective)
+        image = await self._api.image(tag)
         if image is None:
-            missing = f"the image {self._settings.image} is not on this machine"
+            missing = f"the image {tag} is not on this machine"
             raise StartFailed(f"{missing}; an administrator has to run: hubfleet up")
         try:
             progress("Preparing the home directory")
@@ -115,8 +122,8 @@ class DockerLaunch:
             raise
         made = name
         try:
+            server.run.chmod(0o710)  # while it is ours
             os.chown(server.run, server.owner.uid, self._settings.hub_gid)
-            server.run.chmod(0o710)
             progress("Making the container")
             made = await self._api.create(name, specification.container(self._settings, server, effective))
             record = self._record(request, server, made)
@@ -137,10 +144,11 @@ class DockerLaunch:
         # Beside the loop: a file server that is away would stop it for everybody.
         await asyncio.to_thread(require_mounted, effective, root)
         owner = owner_of(effective, self._layout, name, self._settings.ids, root)
-        home = Place.of(self._homes.of(request.id, name, owner), f"/home/{name}", True)
+        made = real_path(str(await self._homes.of(request.id, name, owner, effective.home_limit_told)), root)
+        home = Place.of(made, f"/home/{name}", True, root)
         projects = those_there(effective, lambda mount: place_of(mount, root), progress)
         shown = [*(place_of(mount, root) for mount in effective.mounts), *projects]
-        places = [*with_inner(home, ""), *(inner for place in shown for inner in with_inner(place, root))]
+        places = [*with_inner(home, root), *(inner for place in shown for inner in with_inner(place, root))]
         run = self._layout.servers_run / short_id(request.id)
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(mode=0o700)

@@ -10,7 +10,7 @@ from hubfleet.config import Config
 from hubfleet.config.machines import LINK_PORT
 from hubfleet.layout import Layout
 
-PARTS = ("launcher", "proxy", "hub", "gate", "edge")
+PARTS = ("homes", "launcher", "proxy", "hub", "gate", "edge")
 """The hub's own containers, in the order in which they start. A gate is there only for an edge on another machine."""
 DOORS = ("gate", "edge")
 """Those that people come in by."""
@@ -44,7 +44,17 @@ def bridge(network: str) -> str:
 
 def here(config: Config) -> tuple[str, ...]:
     """The parts on the hub's machine."""
-    return tuple(part for part in PARTS if part != ("edge" if config.edge_apart else "gate"))
+    others = {"edge" if config.edge_apart else "gate"}
+    if config.storage.homes is None or config.homes_apart:
+        others.add("homes")
+    return tuple(part for part in PARTS if part not in others)
+
+
+def elsewhere(config: Config) -> dict[str, str]:
+    """The machine of each part that is on another one."""
+    found = {"homes": config.storage_machine if config.homes_apart else None}
+    found["edge"] = config.edge_machine if config.edge_apart else None
+    return {part: machine for part, machine in found.items() if machine}
 
 
 def edge_socket(layout: Layout) -> Path:

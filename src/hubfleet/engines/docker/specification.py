@@ -6,7 +6,7 @@ import os
 import pwd
 import resource
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +23,9 @@ from hubfleet.engines.contained import (
     environment,
     room,
 )
+from hubfleet.engines.fullhome import when_full
 from hubfleet.engines.places import Place
+from hubfleet.engines.projectlock import refused
 from hubfleet.engines.uids import USUAL
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
@@ -41,8 +43,10 @@ SCRATCH = ("/tmp", "/var/tmp", "/run/lock")
 class Settings:
     """The engine's part of ``launcher.json``.
 
-    ``image``: of users' servers, with their Python environment at ``python``. ``network``: that of their containers.
-    ``homes``: None when homes are not kept. ``hub_gid``: id of the group that hub and proxy share. ``variables``: what
+    ``image``: of users' servers, with their Python environment at ``python``; ``images``: those of servers that are to
+    be built on another one than everybody's, by that. ``network``: that of their containers.
+    ``keeper``: who keeps homes, as `homes.client.homes_of` takes it; None when they are not kept, and then hold what
+    ``skeleton`` does. ``hub_gid``: id of the group that hub and proxy share. ``variables``: what
     all servers have in their environment, unless a group, a person or a profile has it otherwise. ``host_root``: where
     the launcher sees the host's files, "" when it is in no container. ``engine_socket``: where the engine answers.
     ``ids``: those that people get of whom no service knows.
@@ -52,19 +56,21 @@ class Settings:
     image: str
     python: str
     network: str
-    homes: Path | None
+    keeper: Mapping[str, Any] | None
     skeleton: Path | None
     hub_gid: int
     variables: Mapping[str, str]
     host_root: str
     engine_socket: str
     ids: IdRange = USUAL
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    def image_of(self, effective: Effective) -> str:
+        """The image of a server."""
+        return self.images.get(effective.image or "", self.image)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
-        def path(key: str) -> Path | None:
-            return Path(data[key]) if data[key] else None
-
         layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
         # In a container the host's accounts have no names.
         group = data["hub_gid"] if data.get("hub_gid") is not None else pwd.getpwnam(data["hub_account"]).pw_gid
@@ -73,13 +79,14 @@ class Settings:
             image=data["image"],
             python=data["python"],
             network=data["network"],
-            homes=path("homes"),
-            skeleton=path("skeleton"),
+            keeper=data["keeper"],
+            skeleton=Path(data["skeleton"]) if data.get("skeleton") else None,
             hub_gid=group,
             variables=data["variables"],
             host_root=data.get("host_root", ""),
             engine_socket=data.get("engine_socket", SOCKET),
             ids=IdRange(*data["ids"]) if "ids" in data else USUAL,
+            images=data.get("images", {}),
         )
 
 
@@ -123,14 +130,14 @@ def program(settings: Settings, server: Server, request: Request, effective: Eff
     )
     told["JUPYTERHUB_SERVICE_URL"] = f"http+unix://{quote(str(server.socket), safe='')}{prefix}"
     argv = [f"{settings.python}/bin/jupyterhub-singleuser", *ARGUMENTS, f"--ServerApp.sock={server.socket}"]
-    return {"argv": argv, "environment": told}
+    return {"argv": argv, "environment": told, **refused(effective), **when_full(server.home, _private(server))}
 
 
 def container(settings: Settings, server: Server, effective: Effective) -> dict[str, Any]:
     """The body of the request that makes the container. Holds no secret: whoever may ask the engine can read it."""
     hub = settings.layout.hub
     return {
-        "Image": settings.image,
+        "Image": settings.image_of(effective),
         "Hostname": hub,
         "User": f"{server.owner.uid}:{server.owner.gid}",
         "WorkingDir": server.home,

@@ -22,12 +22,23 @@ def beside(config: Config, site: Site) -> tuple[Config, Site]:
     """What a second hub would be made from. Its homes are not kept, and its secrets are marks: see `Trial`.
 
     Mounts that each person has of their own are left out: nobody has made the test user's. Nor has the test user an
-    account at the site, or projects. It is on one machine always, with no edge on another, and its servers too.
+    account at the site, or projects. It is on one machine always, with no edge on another, and its servers too: where
+    that machine has no users' servers otherwise, nothing of the site needs to be there, and nothing is shown of it.
     """
-    shared = tuple(mount for mount in config.storage.mounts if "{username}" not in str(mount) and not mount.for_home)
-    own = {"homes": None, "mounts": shared, "owner": OwnerOptions(), "projects": None}
+    apart = config.engine == "swarm" and config.hub_machine not in config.worker_machines
+    there = None if apart else config.storage
+    shared = there.mounts if there else ()
+    own = {
+        "homes": None,
+        "mounts": tuple(mount for mount in shared if "{username}" not in str(mount) and not mount.for_home),
+        "must_be_mounted": there.must_be_mounted if there else (),
+        "owner": OwnerOptions(),
+        "projects": None,
+    }
     storage = config.storage.model_copy(update=own)
     marked = replace(site, layout=site.layout.trial, tokens=_marks(site.tokens), passwords=_marks(site.passwords))
+    # Another list of who may log in is no reason for a trial: the test user is let in by the hub itself.
+    marked = replace(marked, listed=())
     return config.model_copy(update={"storage": storage, "machines": {}, "engine": "docker"}), marked
 
 
@@ -66,7 +77,7 @@ def trial(
         copy=str(layout.database),
         logs=str(layout.logs / "servers"),
         directories=tuple(one for one in directories if layout.state in (Path(one.path), *Path(one.path).parents)),
-        files=(*(files[name] for name in _FILES), person),
+        files=(*(files[name] for name in (*_FILES, "rules") if name in files), person),
         # nobody waits for the engine's own checks
         containers=tuple(replace(one, health=()) for one in (proxy, launcher, hub)),
         person=Container(

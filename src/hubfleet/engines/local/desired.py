@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from hubfleet.config import Config
-from hubfleet.engines import services
+from hubfleet.engines import logins, services
 from hubfleet.engines.accounts import Accounts, accounts_of
 from hubfleet.engines.base import Site
-from hubfleet.engines.homes import HOMES_MARKER
+from hubfleet.engines.disks import disks
 from hubfleet.engines.local import sandbox
-from hubfleet.engines.settings import hub_places, hub_settings
+from hubfleet.engines.settings import hub_places, hub_settings, keeping
 from hubfleet.environments import lock_text
 from hubfleet.forkserver.client import distributions
+from hubfleet.homes import HOMES_MARKER
 from hubfleet.resources import Account, Directory, Environment, File, Process, Resource
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -30,6 +31,7 @@ def desired_state(config: Config, site: Site) -> tuple[Resource, ...]:
     return (
         *(accounts if who.hub else ()),
         *_directories(config, site, who),
+        *disks(config, site.layout),
         *environments,
         *files.values(),
         *processes,
@@ -108,12 +110,11 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
             **hub_places(layout),
             "environment": environments[1].path,
             "interpreter": str(site.interpreter),
-            "homes": _text(config.homes(site.layout.homes)),
+            "keeper": keeping(config, site.layout, homes.skeleton) if homes else None,
             "hide": _hidden(config, site),
             "ids": [config.storage.owner.ids.first, config.storage.owner.ids.last],
             "distributions": distributions(environments[1].lock),
             "variables": dict(config.servers.environment),
-            "skeleton": _text(homes.skeleton if homes else None),
             "hub_account": who.hub,
         },
     }
@@ -125,6 +126,7 @@ def _files(config: Config, site: Site, who: Accounts, environments: tuple[Enviro
         "tokens": secret(layout.secrets_dir / "tokens.json", _json(dict(site.tokens)), root),
         "proxy_token": secret(layout.secrets_dir / "proxy_token", site.tokens["proxy_token"], root),
         "hub": File(str(layout.hub_dir / "hub.json"), _json(hub_settings(config, layout)), who.hub, who.hub, 0o644),
+        **logins.file(config, site, who.hub),
         "hub_secrets": secret(layout.hub_dir / "hub-secrets.json", _json({**site.tokens, **site.passwords}), who.hub),
         "launcher": File(str(layout.launcher_dir / "launcher.json"), _json(launcher), root, root, 0o644),
         **services.files(config, site),
@@ -150,10 +152,6 @@ def _hidden(config: Config, site: Site) -> list[str]:
     fixed += [config.storage.projects.path] if config.storage.projects else []
     homes = config.homes(site.layout.homes)
     return sorted({*sandbox.HIDDEN, str(site.layout.base), *([str(homes)] if homes else []), *fixed})
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from hubfleet.config import Config
 from hubfleet.config.machines import SiteNetwork
 from hubfleet.config.servers import ServerOptions
-from hubfleet.engines import services
+from hubfleet.engines import disks, logins, services
 from hubfleet.engines.base import Site
 from hubfleet.engines.local.cgroups import Cgroups
 from hubfleet.engines.local.desired import desired_state
@@ -17,7 +17,7 @@ from hubfleet.engines.local.launch import LocalLaunch
 from hubfleet.engines.local.specification import Settings
 from hubfleet.launcher.base import Launch
 from hubfleet.layout import Layout
-from hubfleet.resources import Resource
+from hubfleet.resources import Opening, Resource
 
 
 def _set_limits(options: ServerOptions) -> list[str]:
@@ -29,7 +29,8 @@ def _others(config: Config) -> list[str]:
     """The settings that are there and mean nothing here."""
     given = {
         "machines": config.machines,
-        "servers.image": config.servers.image,
+        "hub_image": config.hub_image,
+        **{f"{at}.image": options.image for at, options in config.all_options().items()},
         "network": config.network != SiteNetwork(),
     }
     return [path for path, value in given.items() if value]
@@ -85,6 +86,10 @@ class LocalEngine:
         """All are on the hub's."""
         return False
 
+    def openings(self, config: Config, site: Site) -> Mapping[str, Opening]:
+        """There is one machine, and what it lets in is its own affair."""
+        return {}
+
     def limits_problem(self, hub: str) -> str | None:
         return Cgroups(hub).problem
 
@@ -111,7 +116,8 @@ class LocalEngine:
                 f"{config.line('storage.owner.uid')}storage.owner.uid: with one id for everybody, people "
                 "could end and read each other's servers. Try: engine: docker, or remove storage.owner.uid"
             )
-        return found + services.problems(config, site) + _of_the_edge(config)
+        found += disks.problems(config, site.layout)
+        return found + services.problems(config, site) + logins.problems(config, site) + _of_the_edge(config)
 
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:
         return desired_state(config, site)

@@ -25,7 +25,7 @@ from urllib.parse import quote
 from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
 from hubfleet.config.owner import Owner
-from hubfleet.engines.homes import Homes
+from hubfleet.engines.ending import end
 from hubfleet.engines.local import specification
 from hubfleet.engines.local.cgroups import Cgroups, Limits
 from hubfleet.engines.local.memory import MemoryWatch
@@ -37,6 +37,8 @@ from hubfleet.engines.mounted import require_mounted, those_there
 from hubfleet.engines.uids import NoIdLeft, owner_of
 from hubfleet.forkserver import tied
 from hubfleet.forkserver.client import ForkServer
+from hubfleet.homes.client import Homes, ServerHomes, homes_of
+from hubfleet.homes.making import HomeFailed
 from hubfleet.launcher.base import (
     Progress,
     Record,
@@ -66,16 +68,25 @@ class LocalLaunch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._layout = settings.layout
-        self._homes = Homes(settings.homes, settings.layout.state, settings.skeleton)
+        self._homes = ServerHomes(homes_of(settings.keeper), settings.layout.passing_homes)
         self._cgroups = Cgroups(settings.layout.hub)
         self._memory = MemoryWatch(self._cgroups)
+        self._holding: set[asyncio.Task[None]] = set()
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         python, log = settings.environment / "bin" / "python", settings.layout.logs / "fork-server.log"
         self._forks = ForkServer(python, log)
         self._kernels = Starters(python, log)
 
+    @property
+    def homes(self) -> Homes | None:
+        """See ``Launch.homes``."""
+        return self._homes.kept
+
     async def open(self) -> None:
         """See ``Launch.open``."""
+        if self._homes.kept:
+            # The first time it goes through all that people have, and they need not wait.
+            self._holding.add(asyncio.create_task(self._homes.kept.hold_all()))
         self._memory.open()
         specification.rehearsal_directory(self._settings).mkdir(mode=0o700, exist_ok=True)
         try:
@@ -89,9 +100,11 @@ class LocalLaunch:
 
     async def close(self) -> None:
         """See ``Launch.close``."""
+        await end(self._holding)
         await self._memory.close()
         await self._kernels.close()
         await self._forks.close()
+        await self._homes.close()
 
     # -- start ------------------------------------------------------------------------------------------------------
 
@@ -110,7 +123,7 @@ class LocalLaunch:
             effective = replace(effective, projects=tuple(those_there(effective, _sound, progress)))
             owner = self._owner(effective, name)
             progress("Preparing the home directory")
-            home = self._homes.of(request.id, name, owner)
+            home = await self._homes.of(request.id, name, owner, effective.home_limit_told)
             self._make_run_directory(run, owner)
             cgroups = self._limit(request.id, effective) if owner is not None else []
             server = (name, owner, home, run / "server.sock")
@@ -120,6 +133,9 @@ class LocalLaunch:
         except StartFailed:
             self._clean(request.id)
             raise
+        except HomeFailed as error:
+            self._clean(request.id)
+            raise StartFailed(str(error)) from error
         except (OSError, NoIdLeft) as error:
             self._clean(request.id)
             raise StartFailed(f"the server could not be started: {error}") from error

@@ -20,6 +20,10 @@ The specification's keys (all optional but ``argv``):
 ``mounts``        the same, of directories in places where users may write
 ``scratch``       [[directory, size], ...] private temporary file systems, writable by everybody in this sandbox
 ``identity``      {"file": content}: private versions of files such as /etc/passwd
+``refused``       system calls that it and all it starts may not make: a filter as the kernel takes it, in hexadecimal
+``when_full``     {"at": directory, "below": bytes, "instead": {variable: [directory, other, file]}}: if "at" has less
+                  room, variables for those directories that are not there, or that have not that file ("": none) and
+                  no room for one that is empty
 ``hide_processes``  a /proc without other people's processes, where the kernel allows one
 ``open_files``    [wanted, most]: how many files it may have open
 ``parent_death``  signal to get when the parent dies
@@ -46,9 +50,16 @@ CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
 HIDDEN = ("/root", "/home", "/srv", "/mnt", "/media")
 """Where people keep files; what a process may see of them is shown explicitly."""
 
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
+SECCOMP_MODE_FILTER, FILTER_LINE = 2, 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Filter(ctypes.Structure):
+    """``struct sock_fprog`` of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("lines", ctypes.c_char_p))
 
 
 def _call(result: int, what: str) -> None:
@@ -175,6 +186,10 @@ def _take_identity(spec: dict[str, Any]) -> None:
     os.setgroups(spec.get("groups", []))
     os.setresgid(spec["gid"], spec["gid"], spec["gid"])
     os.setresuid(spec["uid"], spec["uid"], spec["uid"])  # clears all capabilities
+    if "refused" in spec:
+        lines = bytes.fromhex(spec["refused"])
+        wanted = _Filter(len(lines) // FILTER_LINE, lines)
+        _call(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0), "prctl seccomp")
 
 
 def confine(spec: dict[str, Any]) -> dict[str, str]:
@@ -208,7 +223,26 @@ def confine(spec: dict[str, Any]) -> dict[str, str]:
         _call(_libc.prctl(PR_SET_PDEATHSIG, spec["parent_death"], 0, 0, 0), "prctl parent death")
     os.umask(spec.get("umask", 0o022))
     os.chdir(spec.get("directory", "/"))
-    return environment
+    return {**environment, **_elsewhere(spec.get("when_full", {}))}
+
+
+def _elsewhere(full: dict[str, Any]) -> dict[str, str]:
+    if not full:
+        return {}
+    found = os.statvfs(full["at"])
+    if (found.f_bavail - 1) * found.f_frsize >= full["below"]:  # by NFS it is rounded up to a whole MB
+        return {}
+    return {name: other for name, (usual, other, file) in full["instead"].items() if not _has(usual, file)}
+
+
+def _has(directory: str, file: str) -> bool:
+    """Whether a directory is there, and an empty file in it, which is made if need be."""
+    try:
+        if file:
+            open(os.path.join(directory, file), "a").close()
+    except OSError:
+        return False
+    return os.path.isdir(directory)
 
 
 def enter(spec: dict[str, Any]) -> NoReturn:

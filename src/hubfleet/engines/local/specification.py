@@ -15,7 +15,9 @@ from hubfleet import openfiles
 from hubfleet.config import Mount
 from hubfleet.config.effective import Effective
 from hubfleet.config.owner import IdRange, Owner
+from hubfleet.engines.fullhome import when_full
 from hubfleet.engines.local import sandbox
+from hubfleet.engines.projectlock import limit_told, refused
 from hubfleet.engines.uids import USUAL
 from hubfleet.errors import ConfigError
 from hubfleet.launcher.base import Request, StartFailed
@@ -37,17 +39,16 @@ class Settings:
     """The engine's part of ``launcher.json``.
 
     ``environment``: the users' Python environment. ``interpreter``: the installation it was made from.
-    ``homes``: None when homes are not kept. ``group``: id of the group that hub and proxy share, None when not
-    privileged. ``hide``: host directories that nobody sees but through a mount. ``distributions``: what the fork server
-    may load. ``variables``: what all servers have in their environment, unless a group, a person or a profile has it
-    otherwise. ``ids``: those that people get of whom no service knows.
+    ``keeper``: who keeps homes, as `homes.client.homes_of` takes it. ``group``: id of the group that hub and proxy
+    share, None when not privileged. ``hide``: host directories that nobody sees but through a mount.
+    ``distributions``: what the fork server may load. ``variables``: what all servers have in their environment, unless
+    a group, a person or a profile has it otherwise. ``ids``: those that people get of whom no service knows.
     """
 
     layout: Layout
     environment: Path
     interpreter: Path
-    homes: Path | None
-    skeleton: Path | None
+    keeper: Mapping[str, Any] | None
     group: int | None
     hide: tuple[str, ...]
     distributions: tuple[str, ...]
@@ -56,16 +57,13 @@ class Settings:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
-        def path(key: str) -> Path | None:
-            return Path(data[key]) if data[key] else None
-
         layout = Layout(data["hub"], Path(data["base"]), data["privileged"])
         group = grp.getgrnam(data["hub_account"]).gr_gid if data["hub_account"] else None
         environment, interpreter = Path(data["environment"]), Path(data["interpreter"])
-        kept, skeleton = path("homes"), path("skeleton")
         hide, distributions = tuple(data["hide"]), tuple(data["distributions"])
         ids = IdRange(*data["ids"]) if "ids" in data else USUAL
-        return cls(layout, environment, interpreter, kept, skeleton, group, hide, distributions, data["variables"], ids)
+        keeper, variables = data["keeper"], data["variables"]
+        return cls(layout, environment, interpreter, keeper, group, hide, distributions, variables, ids)
 
 
 def server(
@@ -90,12 +88,14 @@ def server(
         "JUPYTERHUB_SERVICE_URL": f"http+unix://{quote(str(socket), safe='')}{prefix}",
         "JUPYTERHUB_DEFAULT_URL": effective.default_url,
         "JUPYTERHUB_ROOT_DIR": inside,
+        **limit_told(effective),
     }
     plain = {"argv": argv, "environment": environment, "directory": inside, "open_files": openfiles.USUAL}
+    private = str(socket.parent) if owner is None else f"/run/user/{owner.uid}"
+    plain |= when_full(inside, private)
     if owner is None:
         environment.update(USER=pwd.getpwuid(os.geteuid()).pw_name, JUPYTER_RUNTIME_DIR=str(socket.parent))
         return plain
-    private = f"/run/user/{owner.uid}"
     environment.update(USER=name, LOGNAME=name, XDG_RUNTIME_DIR=private, JUPYTER_RUNTIME_DIR=f"{private}/jupyter")
     room = str(int(effective.memory_limit)) if effective.memory_limit else "25%"  # of the machine's memory
     mounts = (*effective.mounts, *effective.projects)
@@ -118,6 +118,7 @@ def server(
         "mounts": [[source(mount), mount.container, mount.mode == "rw"] for mount in mounts],
         "folders": [effective.projects_at] if effective.projects_at else [],
         "identity": _identity_files(name, owner, inside),
+        **refused(effective),
     }
 
 
@@ -174,7 +175,7 @@ def kernels(settings: Settings) -> dict[str, Any]:
 
 def starter(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The specification of the starter of kernels that belongs to a server with this one."""
-    joined = {key: spec[key] for key in ("uid", "gid", "cgroups", "open_files") if key in spec}
+    joined = {key: spec[key] for key in ("uid", "gid", "cgroups", "open_files", "refused") if key in spec}
     return {**joined, "environment": {"JUPYTERHUB_USER": spec["environment"].get("JUPYTERHUB_USER", "")}}
 
 

@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL, name_of
+from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.ending import end
 from hubfleet.engines.swarm.api import SwarmApi
+from hubfleet.engines.swarm.places import name_of
 
 logger = logging.getLogger("hubfleet.launcher")
 
@@ -45,6 +46,7 @@ class Board:
         self._watched: dict[str, Heard] = {}
         self._nodes: dict[str, dict[str, Any]] = {}
         self._nodes_at = self._ended_at = self._all_at = float("-inf")
+        self._heard_of_nodes = 0
         self._wake = asyncio.Event()
         self._looked: asyncio.Future[tuple[frozenset[str], list[Task]]] | None = None
         self._work: list[asyncio.Task[None]] = []
@@ -171,8 +173,14 @@ class Board:
                 heard(task)
 
     async def _look_at_nodes(self) -> None:
+        heard = self._heard_of_nodes
         self._nodes = {node["ID"]: node for node in await self._api.nodes()}
-        self._nodes_at = time.monotonic()
+        if heard == self._heard_of_nodes:  # or else this may be how they were before
+            self._nodes_at = time.monotonic()
+
+    def _forget_nodes(self) -> None:
+        self._heard_of_nodes += 1
+        self._nodes_at = float("-inf")
 
     async def _listen(self) -> None:
         while True:
@@ -180,14 +188,15 @@ class Board:
                 async for event in self._api.events("node", "service"):
                     self._hear(event)
             await asyncio.sleep(AGAIN_S)
-            self._nodes_at = self._ended_at = float("-inf")  # what happened meanwhile is in no event
+            self._forget_nodes()  # what happened meanwhile is in no event
+            self._ended_at = float("-inf")
             self._wake.set()
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         if event.get("Type") == "node":
-            if "state.new" not in event["Actor"]["Attributes"]:
-                return
-            self._nodes_at = self._ended_at = float("-inf")
-            self._hurry()
+            self._forget_nodes()  # it may have been drained
+            if "state.new" in event["Actor"]["Attributes"]:
+                self._ended_at = float("-inf")
+                self._hurry()
         elif event.get("Action") == "remove":
             self._removed = True

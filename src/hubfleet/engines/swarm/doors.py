@@ -12,13 +12,13 @@ import json
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from hubfleet import openfiles
 from hubfleet.engines.ending import end
-from hubfleet.launcher.base import StartFailed
+from hubfleet.engines.swarm.showing import Bind, Unfit, judge
 
-_LINE_LIMIT = 1 << 14
+_LINE_LIMIT = 1 << 16
 _TALK_LIMIT_S = 10.0
 _AT_ONCE = 8
 """Connections from one address that may stand at the door: users can reach it too."""
@@ -27,14 +27,16 @@ _AT_ONCE = 8
 class Visit:
     """One server that is expected. ``up`` is done when it has said that it is up, or failed with what is wrong with it.
 
-    ``seen``: the inode of what it must find at these places. ``arrived``: it has come to the door.
+    ``seen``: the inode of what it must find at these places. ``shown``: what its machine is to show it. ``arrived``: it
+    has come to the door.
     """
 
-    def __init__(self, seen: Mapping[str, int]) -> None:
+    def __init__(self, seen: Mapping[str, int], shown: Sequence[Bind] = ()) -> None:
         self.key = secrets.token_urlsafe(32)
         self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.arrived = False
         self.seen = seen
+        self.shown = shown
 
     def end(self) -> None:
         """Nobody waits any more."""
@@ -67,9 +69,9 @@ class Doors:
             self.forget(visit)
         await end(self._talks)
 
-    def expect(self, seen: Mapping[str, int]) -> Visit:
-        """A server is about to come."""
-        visit = Visit(seen)
+    def expect(self, seen: Mapping[str, int], shown: Sequence[Bind] = ()) -> Visit:
+        """A server is about to come. Of what it finds it is told whether it may enter, see `Visit`."""
+        visit = Visit(seen, shown)
         self._expected[visit.key] = visit
         return visit
 
@@ -107,13 +109,15 @@ class Doors:
             return
         self._guests[visit] = writer
         visit.arrived = True
-        for place, inode in visit.seen.items():
-            if said["seen"].get(place) != inode:
-                problem = (
-                    f"{place} is another directory on its machine than on the hub's: is the storage mounted there?"
-                )
-                visit.up.set_exception(StartFailed(problem))
-                return
+        try:
+            for place, inode in visit.seen.items():
+                if said["seen"].get(place) != inode:
+                    what = f"{place} is another directory on its machine than on the hub's"
+                    raise Unfit(f"{what}: is the storage mounted there?")
+            judge(visit.shown, said.get("shown", {}))
+        except Unfit as unfit:
+            visit.up.set_exception(unfit)
+            return
         writer.write(b"enter\n")
         if await reader.read(1) and not visit.up.done():
             visit.up.set_result(None)

@@ -7,11 +7,12 @@ from typing import Any
 
 from hubfleet.config import Config
 from hubfleet.engines.base import Site
+from hubfleet.engines.docker import homes
 from hubfleet.engines.docker.engine import DockerEngine
-from hubfleet.engines.swarm import guarding, registry
+from hubfleet.engines.swarm import guarding, ports, registry, sharing
 from hubfleet.engines.swarm.desired import hub_state, machine_state, shared
 from hubfleet.launcher.base import Launch
-from hubfleet.resources import Resource
+from hubfleet.resources import Opening, Resource
 
 
 class SwarmEngine(DockerEngine):
@@ -28,6 +29,15 @@ class SwarmEngine(DockerEngine):
         others = [name for name in config.worker_machines if name != config.hub_machine]
         return {**super().elsewhere(config), **{guarding.part(config, name): name for name in others}}
 
+    def link_files(self, config: Config, site: Site) -> dict[str, tuple[Resource, ...]]:
+        found = super().link_files(config, site)
+        if config.homes_apart:
+            hub, there = str(config.hub_machine), str(config.storage_machine)
+            own = [file for file in homes.files(config, site, None).values() if file.secret]
+            found[hub] = (*found.get(hub, ()), *homes.launcher_files(config, site).values())
+            found[there] = (*found.get(there, ()), *own)
+        return found
+
     def ports(self, config: Config) -> Mapping[str, tuple[int, ...]]:
         own = {"registry": (config.network.fleet.registry_port,)} if registry.own(config) else {}
         return {**own, **super().ports(config)}
@@ -36,15 +46,13 @@ class SwarmEngine(DockerEngine):
         """Even with one machine: another may come."""
         return True
 
+    def openings(self, config: Config, site: Site) -> Mapping[str, Opening]:
+        return ports.openings(config, site)
+
     def problems(self, config: Config, site: Site) -> list[str]:
         """What is not possible in containers, or not on several machines."""
         found = super().problems(config, site)
-        homes, workers = config.storage.homes, config.worker_machines
-        if homes is not None and not homes.share and set(workers) != {config.hub_machine}:
-            found.append(
-                f"{config.line('storage.homes')}homes have to be seen by {', '.join(workers)}. Try: storage: "
-                "{homes: {path: /srv/homes, share: mounted}} with a file system that all have there, or homes: none"
-            )
+        found += sharing.problems(config, site)
         return found
 
     def desired(self, config: Config, site: Site) -> tuple[Resource, ...]:

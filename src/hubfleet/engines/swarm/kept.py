@@ -15,10 +15,13 @@ from hubfleet.engines.accounts import IDENTITY, own_lines
 from hubfleet.engines.contained import HUB_LABEL, SERVER_LABEL
 from hubfleet.engines.dockerapi import Refused
 from hubfleet.engines.swarm.api import NameTaken, SwarmApi
+from hubfleet.engines.swarm.places import called
 from hubfleet.engines.swarm.specification import PROGRAM, Held
 
 logger = logging.getLogger("hubfleet.launcher")
 
+_IMAGES = 20
+"""Whose files are known by heart, at most."""
 _WITHOUT_IMAGE = {"/etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "/etc/group": "root:x:0:\n"}
 
 
@@ -56,14 +59,16 @@ class Kept:
         """The user's lines and those of the image, as files."""
         async with self._reading:
             if image not in self._texts:
-                self._texts = {image: await self._read(image)}
+                if len(self._texts) >= _IMAGES:  # they come and go with upgrades
+                    self._texts.clear()
+                self._texts[image] = await self._read(image)
         texts = self._texts[image]
         files = {place: own + texts[place] for place, own in own_lines(name, owner).items()}
         return list(await asyncio.gather(*(self._config(place, text) for place, text in files.items())))
 
     async def _config(self, place: str, text: str) -> Held:
         digest = hashlib.sha256(f"{place}\0{text}".encode()).hexdigest()[:24]
-        name = f"hubfleet-{self._hub}-{digest}"
+        name = f"hubfleet-{called(self._hub)}-{digest}"
         if name not in self._known:
             try:
                 made = await self._api.keep("configs", name, {HUB_LABEL: self._hub}, text.encode())

@@ -7,49 +7,50 @@ up, and is reached at its task's own address.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from hubfleet.config.effective import Effective
-from hubfleet.engines import contained, starting
+from hubfleet.engines import starting
 from hubfleet.engines.dockerapi import EngineAway, Refused
 from hubfleet.engines.ending import end
-from hubfleet.engines.output import Outputs, append
+from hubfleet.engines.output import Outputs
 from hubfleet.engines.swarm import specification
 from hubfleet.engines.swarm.api import SwarmApi
-from hubfleet.engines.swarm.board import FAST_S, Board
-from hubfleet.engines.swarm.doors import Doors, Visit, accepts, listening, tcp
-from hubfleet.engines.swarm.prepare import prepared
+from hubfleet.engines.swarm.board import Board
+from hubfleet.engines.swarm.coming import Arrivals, Drained, StorageAway, state_now
+from hubfleet.engines.swarm.doors import Doors, listening, tcp
+from hubfleet.engines.swarm.draining import open_to
+from hubfleet.engines.swarm.places import name_of
+from hubfleet.engines.swarm.prepare import identified, prepared, without
+from hubfleet.engines.swarm.records import known, say, service_of
 from hubfleet.engines.swarm.services import PATIENCE_S, Services
-from hubfleet.engines.swarm.specification import Settings
-from hubfleet.engines.swarm.tasks import Coming, State, cores_of, has_secret, is_over, state_of
+from hubfleet.engines.swarm.specification import Server, Settings
+from hubfleet.engines.swarm.tasks import Coming, cores_of, is_over
+from hubfleet.homes.client import Homes, homes_of
 from hubfleet.launcher.base import (
     Progress,
     Record,
     Request,
-    Running,
     Spawned,
     StartFailed,
     Status,
     Stopped,
     Unknown,
 )
+from hubfleet.names import system_name
 
 logger = logging.getLogger("hubfleet.launcher")
 
-START_LIMIT_S = 300.0
 STARTS_PER_CORE = 2
 """As on one machine: two keep a processor busy, for each waits for others a part of its time."""
 _SWEEP_LIMIT_S = 5.0
-_LOOK_EVERY_S = 1.0
-_LAST_LINES = 20
 
 
 class SwarmLaunch:
@@ -65,8 +66,15 @@ class SwarmLaunch:
         self._services = Services(self._api, self._board, settings)
         self._outputs = Outputs(self._api.follow, self._ended)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._homes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._kept = homes_of(settings.keeper)
+        self._preparing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopping = 0
+        self._arrivals = Arrivals(settings, self._api, self._board, self._outputs, made, lambda: self._stopping > 0)
+
+    @property
+    def homes(self) -> Homes | None:
+        """See ``Launch.homes``."""
+        return self._kept
 
     async def open(self) -> None:
         """See ``Launch.open``. Removes what a launcher that was killed has given the swarm to keep for no service."""
@@ -84,10 +92,12 @@ class SwarmLaunch:
         await self._board.close()
         await self._outputs.close()
         await self._api.close()
+        if self._kept:
+            await self._kept.close()
 
     def at_once(self) -> int | None:
         """See ``Launch.at_once``. As the machines were when they were last looked at."""
-        cores = cores_of(self._board.known(), self._settings.placement, ready=True)
+        cores = cores_of(self._board.known(), open_to(self._settings), ready=True)
         return max(1, int(sum(cores) * STARTS_PER_CORE)) if cores else None
 
     # -- start -------------------------------------------------------------------------------------------------------
@@ -99,25 +109,46 @@ class SwarmLaunch:
 
     async def _start(self, request: Request, effective: Effective, progress: Progress, spawned: Spawned) -> Record:
         progress("Preparing the home directory")
-        async with self._homes[request.user]:  # the storage may hang, and with it nothing else
+        async with self._preparing[request.user]:  # the storage may hang, and with it nothing else
+            owner = await asyncio.to_thread(identified, self._settings, request, effective)
+            limit = effective.home_limit_told
+            home = await self._kept.ensure(system_name(request.user), owner, limit) if self._kept else None
             words: list[str] = []  # what is to be told is told in the loop
-            server = await asyncio.to_thread(prepared, self._settings, request, effective, words.append)
+            server = await asyncio.to_thread(prepared, self._settings, request, effective, owner, home, words.append)
             for line in words:
                 progress(line)
+        while True:
+            try:
+                return await self._attempt(request, effective, server, progress, spawned)
+            except Drained as problem:
+                progress(f"{problem}; looking for another one")
+            except StartFailed as problem:
+                rest = without(server, problem, progress)
+                if rest is None:
+                    raise
+                server = rest
+
+    async def _attempt(
+        self, request: Request, effective: Effective, server: Server, progress: Progress, spawned: Spawned
+    ) -> Record:
+        """Start it as it is to be; nothing is left of one that does not come up."""
         record = self._record(request, effective)
         starting.begin_log(Path(record.log))
-        visit = self._doors.expect(server.seen)
+        visit = self._doors.expect(server.seen, server.binds)
         try:
             starting.note(spawned, record)
             progress("Making the service")
             told = specification.program(self._settings, server, request, effective, visit.key)
             made = await self._services.make(record.handle["secret"], server, effective, told)
-            record = _with(record, service=made)
-            record = await self._until_up(record, visit, progress)
+            record = known(record, service=made)
+            record = await self._arrivals.until_up(record, visit, progress)
         except BaseException as error:
             if isinstance(error, StartFailed):
-                _say(record, str(error))
-            await asyncio.shield(self._undo(record))
+                say(record, str(error))
+            if isinstance(error, StorageAway):
+                self._keep(self._remove(record))
+            else:
+                await asyncio.shield(self._undo(record))
             raise
         finally:
             self._doors.forget(visit)
@@ -127,89 +158,10 @@ class SwarmLaunch:
     def _record(self, request: Request, effective: Effective) -> Record:
         """As it is before anything is made: by these names it is found again, whatever comes in between."""
         log = self._layout.logs / "servers" / f"{request.id}.log"
-        name = contained.name_of(self._layout.hub, request.id)
+        name = name_of(self._layout.hub, request.id)
         secret = f"{name}-{uuid.uuid4().hex[:12]}"  # by which this very start is known
         handle = {"name": name, "secret": secret, "limited": effective.memory_limit is not None}
         return Record(request.id, request.user, request.server, request.profile, "", time.time(), str(log), handle)
-
-    async def _until_up(self, record: Record, visit: Visit, progress: Progress) -> Record:
-        """Return the whole record when the server is up; raise StartFailed as soon as it is clear that it will not."""
-        deadline, waits_since, told = time.monotonic() + START_LIMIT_S, 0.0, ""
-        while time.monotonic() < deadline:
-            looking = asyncio.create_task(self._look(record, visit))
-            try:
-                waiting: set[asyncio.Future[Any]] = {looking, visit.up} if not visit.up.done() else {looking}
-                await asyncio.wait(waiting, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-                if looking.done():
-                    record, state = looking.result()
-                    waits_since = self._patience(state, waits_since)
-                    words = state.what if isinstance(state, Coming) else "Waiting for the server"
-                    if words != told:
-                        progress(words)
-                        told = words
-                if visit.up.done():
-                    visit.up.result()
-                if visit.up.done() and record.url:
-                    self._outputs.follow(record.handle["task"], Path(record.log), fresh=True)
-                    return record
-            except EngineAway:
-                await asyncio.sleep(FAST_S)  # what it has begun goes on
-            finally:
-                looking.cancel()
-        raise StartFailed(f"the server did not answer within {START_LIMIT_S:.0f} seconds")
-
-    async def _look(self, record: Record, visit: Visit) -> tuple[Record, State]:
-        """What is known of a server that starts. Raises StartFailed when it has ended, and as `SwarmApi`."""
-        while True:
-            tasks = [one for one in await self._board.tasks(_name(record)) if _is_of(record, one)]
-            if tasks:
-                break
-            if await self._api.service(record.handle["service"]) is None:
-                raise StartFailed("its service was removed by somebody else")
-        record = self._found(record, tasks[-1])
-        state = await self._state(tasks[-1], record)
-        if isinstance(state, Stopped):
-            raise StartFailed(await self._failure_text(record, state))
-        if isinstance(state, Running):
-            self._outputs.follow(record.handle["task"], Path(record.log), fresh=True)
-            # One whose user has switched our extension off never says that it is up.
-            silent = visit.arrived and not visit.up.done()
-            if silent and await accepts(record.url, self._made(), _LOOK_EVERY_S) and not visit.up.done():
-                visit.up.set_result(None)
-        return record, state
-
-    def _patience(self, state: State, since: float) -> float:
-        """Since when no machine takes it (0: one does). Raises StartFailed when that has been long enough."""
-        if not isinstance(state, Coming) or not state.why_not:
-            return 0.0
-        now = time.monotonic()
-        if self._stopping or not since:
-            return now  # what just ends makes room
-        if now - since < self._settings.room_wait:
-            return since
-        if "insufficient resources" in state.why_not:
-            remedy = "Please try again later, or choose a smaller profile"
-        else:
-            remedy = "An administrator has to look at the machines: hubfleet status"
-        raise StartFailed(f"no machine has room for the server now: {state.why_not}. {remedy}")
-
-    def _found(self, record: Record, task: Mapping[str, Any]) -> Record:
-        url = record.url
-        for attachment in task.get("NetworksAttachments") or ():
-            if attachment["Network"]["Spec"]["Name"] == self._settings.network and attachment.get("Addresses"):
-                url = f"http://{attachment['Addresses'][0].partition('/')[0]}:{self._settings.server_port}"
-        return _with(record, url, task=task["ID"])
-
-    async def _failure_text(self, record: Record, state: Stopped) -> str:
-        if state.code is None:
-            return state.why
-        lines: list[str] = []
-        with contextlib.suppress(EngineAway, Refused):
-            said = await self._api.printed(record.handle["task"], _LAST_LINES)
-            lines = [line for line in said.splitlines() if line.strip()]
-        if not self._outputs.follows(record.handle["task"]):
-            append(Path(record.log), "".join(f"{line}\n" for line in lines))
-        return f"{state.why}. It said last: {lines[-1][:300] if lines else 'nothing'}"
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
@@ -219,7 +171,7 @@ class SwarmLaunch:
             task = await self._task(record)
             if task is None:
                 return Stopped(None, "its service was removed by somebody else, so its exit code is not known")
-            state = await self._state(task, record)
+            state = await state_now(self._board, task, record)
         except (EngineAway, Refused) as error:
             return Unknown(str(error))
         return Unknown("it is still on its way") if isinstance(state, Coming) else state
@@ -228,11 +180,8 @@ class SwarmLaunch:
         """The very task that became the server; None when it is not known any more."""
         if "task" in record.handle:
             return await self._api.task(record.handle["task"])
-        found = await self._api.tasks({"name": [_name(record)]})
+        found = await self._api.tasks({"name": [service_of(record)]})
         return found[-1] if found else None
-
-    async def _state(self, task: Mapping[str, Any], record: Record) -> State:
-        return state_of(task, await self._board.node(task.get("NodeID")), bool(record.handle.get("limited")))
 
     async def _ended(self, identifier: str) -> bool:
         task = await self._api.task(identifier)
@@ -251,7 +200,7 @@ class SwarmLaunch:
             looking.clear()
             if isinstance(status, Stopped):
                 self._board.forget(task)
-                _say(record, status.why)
+                say(record, status.why)
                 ended(record)
 
         def heard(_: object) -> None:
@@ -279,7 +228,7 @@ class SwarmLaunch:
 
     async def _remove(self, record: Record) -> None:
         """As ``Services.remove``, and forget what it says."""
-        await self._services.remove(_name(record), record.handle["secret"])
+        await self._services.remove(service_of(record), record.handle["secret"])
         if task := record.handle.get("task"):
             self._board.forget(task)
             await self._outputs.finish(task, wait=False)
@@ -294,23 +243,3 @@ class SwarmLaunch:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _name(record: Record) -> str:
-    return str(record.handle["name"])
-
-
-def _is_of(record: Record, task: Mapping[str, Any]) -> bool:
-    return has_secret(task["Spec"]["ContainerSpec"], record.handle["secret"])
-
-
-def _with(record: Record, url: str = "", **handle: Any) -> Record:
-    known = {**record.handle, **handle}
-    same = (record.id, record.user, record.server, record.profile)
-    return Record(*same, url or record.url, record.started, record.log, known)
-
-
-def _say(record: Record, words: str) -> None:
-    """Into the server's log, beside what the server itself has said."""
-    with contextlib.suppress(OSError):
-        append(Path(record.log), f"--- {words}\n")

@@ -1,7 +1,8 @@
 """How images come from the hub's machine, where they are built, to the others: by a registry. Pure.
 
 Unless one is given, the hub's machine runs one for the others. Only they may ask it anything: each end shows the other
-a certificate that was made for it.
+a certificate that was made for it. One that is given is known by the site's authorities, where it has some, and knows
+the machines as root has logged in there.
 """
 
 from __future__ import annotations
@@ -55,11 +56,18 @@ def taken(config: Config, site: Site, *images: Image) -> tuple[ImageTaken, ...]:
 
 def trust(config: Config, site: Site) -> Iterator[Resource]:
     """By what an engine knows the registry, and is known to it."""
-    if not own(config):
+    bundle = config.network.ca_bundle
+    if not own(config) and bundle is None:
         return
-    folder, link = TRUST / name(config, site), _link(site)
+    folder = TRUST / name(config, site).partition("/")[0]
     for path in (TRUST.parent, TRUST, folder):
         yield Directory(str(path), "root", "root", 0o755)
+    if not own(config):
+        # Of this hub: somebody else may have put there what they trust, and another hub its own.
+        told = bundle.read_text() if bundle else ""
+        yield File(str(folder / f"hubfleet-{config.hub}.crt"), told, "root", "root", 0o644)
+        return
+    link = _link(site)
     yield _secret(folder / "ca.crt", link.gate_certificate, "root")
     yield _secret(folder / "client.cert", link.edge_certificate, "root")
     yield _secret(folder / "client.key", link.edge_key, "root")

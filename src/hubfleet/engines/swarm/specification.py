@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pwd
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -17,9 +19,12 @@ from hubfleet.engines.contained import (
     PROCESSES,
     SERVER_LABEL,
     environment,
-    name_of,
     room,
 )
+from hubfleet.engines.fullhome import when_full
+from hubfleet.engines.projectlock import refused
+from hubfleet.engines.swarm.places import name_of
+from hubfleet.engines.swarm.showing import Bind
 from hubfleet.engines.uids import USUAL
 from hubfleet.launcher.base import Request
 from hubfleet.layout import Layout
@@ -88,10 +93,11 @@ class Settings:
     """The engine's part of ``launcher.json``.
 
     ``image``: of users' servers, with their Python environment at ``python``; every machine can pull it, or has it.
+    ``images``: those of servers that are to be built on another one than everybody's, by that.
     ``network``: the fleet's, in which servers listen at ``server_port``. ``door``: where the launcher listens for
     them. ``probe``: where a server must not get an answer once the rules that keep servers apart are in force; None
     where there are none. ``placement``: what a machine must be to run servers, in the engine's words. ``hub_gid``,
-    ``variables``, ``host_root``, ``engine_socket``: as engine ``docker`` has them. ``room_wait``: see
+    ``keeper``, ``variables``, ``host_root``, ``engine_socket``: as engine ``docker`` has them. ``room_wait``: see
     `ROOM_WAIT_S`, in seconds.
     """
 
@@ -104,13 +110,18 @@ class Settings:
     server_port: int
     homes: HomesPlace
     placement: tuple[str, ...]
-    skeleton: Path | None
+    keeper: Mapping[str, Any] | None
     hub_gid: int
     variables: Mapping[str, str]
     host_root: str
     engine_socket: str
     room_wait: float
     ids: IdRange = USUAL
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    def image_of(self, effective: Effective) -> str:
+        """The image of a server."""
+        return self.images.get(effective.image or "", self.image)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
@@ -126,23 +137,15 @@ class Settings:
             server_port=data.get("server_port", 8888),
             homes=HomesPlace.from_json(data["homes"]),
             placement=tuple(data.get("placement", ())),
-            skeleton=Path(data["skeleton"]) if data.get("skeleton") else None,
+            keeper=data["keeper"],
             hub_gid=group,
             variables=data["variables"],
             host_root=data.get("host_root", ""),
             engine_socket=data.get("engine_socket", SOCKET),
             room_wait=data.get("room_wait", ROOM_WAIT_S),
             ids=IdRange(*data["ids"]) if "ids" in data else USUAL,
+            images=data.get("images", {}),
         )
-
-
-@dataclass(frozen=True)
-class Bind:
-    """A directory that every machine has, and where it is inside."""
-
-    source: str
-    target: str
-    writable: bool
 
 
 @dataclass(frozen=True)
@@ -188,11 +191,14 @@ def program(settings: Settings, server: Server, request: Request, effective: Eff
         "probe": [settings.probe.address, settings.probe.port] if settings.probe else None,
         "limit": ENTER_LIMIT_S,
         "look": list(server.seen),
+        "show": [bind.target for bind in server.binds if bind.judged],
         "private": private,
         "files": FILES,
         # It finds out its own address, see there.
         "listen": [settings.server_port, request.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")],
         "argv": [f"{settings.python}/bin/jupyterhub-singleuser", *ARGUMENTS],
+        **refused(effective),
+        **when_full(server.home, private),
         "environment": environment(
             settings.variables, effective, request, name=server.name, home=server.home, private=private
         ),
@@ -206,10 +212,12 @@ def service(
     secret: Held,
     configs: Sequence[Held],
     cores: float | None = None,
+    drained: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The body of the request that makes the service. Holds no secret: whoever may ask the engine can read it.
 
-    ``cores``: the fewest that a machine has, where that is known.
+    ``cores``: the fewest that a machine has, where that is known. ``drained``: ids of machines that it is not to come
+    to, see `draining`.
     """
     hub = settings.layout.hub
     labels = {HUB_LABEL: hub, SERVER_LABEL: server.id}
@@ -241,7 +249,7 @@ def service(
             "Resources": _resources(effective, cores),
             # What has ended, has ended: another one would not be the one that its user had.
             "RestartPolicy": {"Condition": "none"},
-            "Placement": {"Constraints": list(settings.placement)},
+            "Placement": {"Constraints": [*settings.placement, *(f"node.id!={one}" for one in drained)]},
             "Networks": [{"Target": settings.network}],
             "LogDriver": {"Name": "json-file", "Options": {"max-size": LOG_SIZE, "max-file": "1"}},
         },
@@ -284,7 +292,7 @@ def _mounts(settings: Settings, server: Server, room: int) -> list[dict[str, Any
         ),
         *(_bind(one) for one in server.binds),
         # By way of a volume, since programs that are built run there, which they cannot in a plain one.
-        _memory("/tmp", f"size={room},mode=1777,nosuid,nodev"),
+        _memory(settings, server, "/tmp", f"size={room},mode=1777,nosuid,nodev"),
         *(
             {"Type": "tmpfs", "Target": target, "TmpfsOptions": open_to_all}
             for target in (*SCRATCH, "/dev/shm", RUN_USER)
@@ -296,21 +304,31 @@ def _home(settings: Settings, server: Server, room: int) -> list[dict[str, Any]]
     homes = settings.homes
     if homes.kind == "nfs":
         words = ",".join(word for word in (f"addr={homes.server}", "rw", homes.options) if word)
-        return [_volume(server.home, {"type": "nfs", "o": words, "device": f":{homes.path}/{server.name}"})]
+        options = {"type": "nfs", "o": words, "device": f":{homes.path}/{server.name}"}
+        return [_volume(settings, server, server.home, options)]
     if homes.kind == "none":
         owner = f"uid={server.owner.uid},gid={server.owner.gid}"
-        return [_memory(server.home, f"size={room},mode=700,{owner},nosuid,nodev")]
+        return [_memory(settings, server, server.home, f"size={room},mode=700,{owner},nosuid,nodev")]
     return []  # one of the binds
 
 
-def _memory(target: str, options: str) -> dict[str, Any]:
-    return _volume(target, {"type": "tmpfs", "device": "tmpfs", "o": options})
+def _memory(settings: Settings, server: Server, target: str, options: str) -> dict[str, Any]:
+    return _volume(settings, server, target, {"type": "tmpfs", "device": "tmpfs", "o": options})
 
 
-def _volume(target: str, options: Mapping[str, str]) -> dict[str, Any]:
-    """Without a name: it ends with its container, and so has the options of today."""
+def _volume(settings: Settings, server: Server, target: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """What is mounted for as long as the container runs. The name is kept on the machine, for the server's next start:
+    a machine of a swarm makes a volume before the container does, and of one without a name there would be another
+    with each start. It has the options of when it was made, so with others it is another one."""
+    hub = settings.layout.hub
+    digest = hashlib.sha256(json.dumps([target, options], sort_keys=True).encode()).hexdigest()[:12]
     driver = {"Name": "local", "Options": dict(options)}
-    return {"Type": "volume", "Target": target, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+    return {
+        "Type": "volume",
+        "Source": f"{name_of(hub, server.id)}-{digest}",
+        "Target": target,
+        "VolumeOptions": {"NoCopy": True, "Labels": {HUB_LABEL: hub}, "DriverConfig": driver},
+    }
 
 
 def _bind(bind: Bind) -> dict[str, Any]:

@@ -16,17 +16,23 @@ from hubfleet.launcher.base import Running, Stopped, Unknown
 
 _ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "orphaned"})
 _WAITS = frozenset({"new", "allocated", "pending"})
+_UNKNOWN = "unknown"
 _GIVEN_UP = frozenset({"shutdown", "remove"})
 _LABEL = re.compile(r"node\.labels\.([^=!]+)(==|!=)(.*)")
+_MOUNT = re.compile(r"(?P<machine>\S+) could not run it: .*failed to mount local volume.*: (?P<why>[^:]+)", re.DOTALL)
 _SIGNALLED = 128  # what the first process of a container adds to a signal's number
 
 
 @dataclass(frozen=True)
 class Coming:
-    """It is on its way. ``why_not``: in the engine's words, why no machine takes it; "" when one does."""
+    """It is on its way. ``why_not``: in the engine's words, why no machine takes it; "" when one does.
+
+    ``mounting``: its machine has made it and starts it, which begins with what is mounted for it.
+    """
 
     what: str
     why_not: str = ""
+    mounting: bool = False
 
 
 State = Running | Stopped | Unknown | Coming
@@ -42,15 +48,32 @@ def is_down(node: Mapping[str, Any] | None) -> bool:
     return node is not None and node["Status"]["State"] == "down"
 
 
+def machines_for(nodes: Iterable[Mapping[str, Any]], placement: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Those that may have servers, as far as labels decide that. A label that is missing is unlike any other."""
+    wanted = [found for found in (_LABEL.fullmatch(constraint.replace(" ", "")) for constraint in placement) if found]
+
+    def fits(node: Mapping[str, Any]) -> bool:
+        labels = node["Spec"].get("Labels") or {}
+        return all((labels.get(one[1]) == one[3]) == (one[2] == "==") for one in wanted)
+
+    return [node for node in nodes if fits(node)]
+
+
+def unheard_of(nodes: Iterable[Mapping[str, Any]], placement: Sequence[str]) -> bool:
+    """Whether the manager, which was restarted, has not heard yet of a machine that may have servers. It takes one that
+    is slow to tell for down, in these words, as one that is really gone."""
+    return any(
+        node["Status"]["State"] == _UNKNOWN or (is_down(node) and _UNKNOWN in node["Status"].get("Message", ""))
+        for node in machines_for(nodes, placement)
+    )
+
+
 def cores_of(nodes: Iterable[Mapping[str, Any]], placement: Sequence[str], ready: bool = False) -> list[float]:
     """How many each machine has that may have servers, as far as labels decide that; ``ready``: only of those there."""
-    wanted = [_LABEL.fullmatch(constraint.replace(" ", "")) for constraint in placement]
     found = []
-    for node in nodes:
-        labels = node["Spec"].get("Labels") or {}
-        mine = all((labels.get(one[1]) == one[3]) == (one[2] == "==") for one in wanted if one)
+    for node in machines_for(nodes, placement):
         here = node["Status"]["State"] == "ready" and node["Spec"].get("Availability", "active") == "active"
-        if mine and (here or not ready):
+        if here or not ready:
             found.append(int(node["Description"]["Resources"]["NanoCPUs"]) / 1e9)
     return found
 
@@ -85,7 +108,17 @@ def state_of(task: Mapping[str, Any], node: Mapping[str, Any] | None, limited: b
         return Running()
     if state in _WAITS:
         return Coming("Looking for a machine with room", status.get("Err") or "")
-    return Coming(f"Starting the server on {machine}" if node else "Starting the server")
+    return Coming(f"Starting the server on {machine}" if node else "Starting the server", mounting=state == "starting")
+
+
+def without_home(why: str, server: str) -> str:
+    """What is said of a server that has ended, for its user, where its home could not be mounted from ``server``."""
+    found = _MOUNT.fullmatch(why)
+    if not found:
+        return why
+    reason = found["why"].strip().rstrip(".")
+    what = f"{found['machine']} cannot mount your home from the storage at {server} ({reason})"
+    return f"{what}. Please try again in a minute; your files are as they were"
 
 
 def _ended(status: Mapping[str, Any], machine: str, limited: bool) -> Stopped:
@@ -98,7 +131,8 @@ def _ended(status: Mapping[str, Any], machine: str, limited: bool) -> Stopped:
     if state == "orphaned":
         return Stopped(None, f"{machine} is lost, and the server with it")
     if state == "shutdown":
-        return Stopped(code, f"the swarm has ended it on {machine}")
+        # However well it took that: it was not its user who wanted it to end.
+        return Stopped(code or None, f"the swarm has ended it on {machine}")
     number = (code or 0) - _SIGNALLED
     if number == signal.SIGKILL and limited:
         return Stopped(

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from hubfleet.engines.swarm import doors
 from hubfleet.engines.swarm.doors import Doors, accepts, listening, tcp
+from hubfleet.engines.swarm.showing import Bind, Unfit
 from hubfleet.launcher.base import StartFailed
 
 
@@ -25,10 +26,10 @@ class Street:
         self.port = self.socket.getsockname()[1]
         self.doors = Doors(lambda: self.socket)
 
-    async def come(self, key: Any, **seen: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def come(self, key: Any, shown: Any = None, **seen: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(json.dumps({"key": key, "seen": {f"/{name}": inode for name, inode in seen.items()}}).encode())
-        writer.write(b"\n")
+        told = {"key": key, "seen": {f"/{name}": inode for name, inode in seen.items()}, "shown": shown or {}}
+        writer.write(json.dumps(told).encode() + b"\n")
         return reader, writer
 
 
@@ -95,6 +96,20 @@ async def test_another_directory_than_it_should_be_ends_the_start(street: Street
     assert await reader.read() == b""
     with pytest.raises(StartFailed, match="/home is another directory on its machine than on the hub's"):
         await visit.up
+
+
+async def test_another_place_than_its_path_says_ends_the_start(street: Street) -> None:
+    data = Bind("/work/ada", "/data", True, ("/work",))
+    good = {"type": "xfs", "root": "/ada", "top": False, "has": []}
+    visit = street.doors.expect({}, [data])
+    reader, _ = await street.come(visit.key, {"/data": good})
+    assert await reader.readline() == b"enter\n"
+    for wrong, words in ((None, "is not there"), ({**good, "root": "/work/ada"}, "/work is not mounted there")):
+        visit = street.doors.expect({}, [data])
+        reader, _ = await street.come(visit.key, {"/data": wrong} if wrong else None)
+        assert await asyncio.wait_for(reader.read(), 20) == b"", "it is not let in"
+        with pytest.raises(Unfit, match=words):
+            await visit.up
 
 
 async def test_nobody_can_fill_the_door(street: Street) -> None:

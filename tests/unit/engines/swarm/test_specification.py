@@ -14,7 +14,8 @@ from hubfleet.config.effective import Effective, effective
 from hubfleet.config.owner import Owner
 from hubfleet.engines.contained import PROCESSES, name_of
 from hubfleet.engines.swarm import specification
-from hubfleet.engines.swarm.specification import Bind, Held, Server, Settings
+from hubfleet.engines.swarm.showing import Bind
+from hubfleet.engines.swarm.specification import Held, Server, Settings
 from hubfleet.launcher.base import Request
 from hubfleet.units import Bytes, Cores
 
@@ -39,7 +40,7 @@ def told(**changed: Any) -> dict[str, Any]:
         "homes": {"kind": "mounted", "path": "/srv/homes", "server": "", "options": ""},
         "placement": ["node.labels.hubfleet.physics101.worker==yes"],
         "variables": {"http_proxy": "http://proxy"},
-        "skeleton": None,
+        "keeper": {"socket": "/run/keeper.sock"},
         "hub_account": "hubfleet-physics101",
         "hub_gid": 990,
         "host_root": "/host",
@@ -60,6 +61,14 @@ def made(settings: dict[str, Any] | None = None, **changed: Any) -> dict[str, An
 def mounts(settings: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     found = made(settings, memory_limit=Bytes(1 << 30))["TaskTemplate"]["ContainerSpec"]["Mounts"]
     return {mount["Target"]: mount for mount in found}
+
+
+def test_machines_it_must_not_come_to_are_named_and_not_described() -> None:
+    """By a label, the swarm would end the servers that are there when the label comes."""
+    read = Settings.from_json(told())
+    body = specification.service(read, SERVER, wanted(), SECRET, CONFIGS, None, ["n1", "n2"])
+    constraints = body["TaskTemplate"]["Placement"]["Constraints"]
+    assert constraints == ["node.labels.hubfleet.physics101.worker==yes", "node.id!=n1", "node.id!=n2"]
 
 
 def test_it_ends_once_and_is_told_from_others() -> None:
@@ -110,12 +119,29 @@ def test_homes_of_a_file_server_are_mounted_by_each_machine() -> None:
     server = replace(SERVER, binds=[], seen={})
     body = specification.service(Settings.from_json(told(homes=homes)), server, wanted(), SECRET, CONFIGS)
     home = body["TaskTemplate"]["ContainerSpec"]["Mounts"][0]
-    assert (home["Type"], home["Target"], "Source" in home) == ("volume", "/home/ada", False)
+    assert (home["Type"], home["Target"]) == ("volume", "/home/ada")
+    assert home["VolumeOptions"]["Labels"] == {"hubfleet.hub": "physics101"}
     assert home["VolumeOptions"]["DriverConfig"]["Options"] == {
         "type": "nfs",
         "o": "addr=10.0.0.9,rw,nfsvers=4.2,hard",
         "device": ":/export/homes/ada",
     }
+
+
+def test_a_volume_has_the_same_name_at_each_start_and_another_with_other_options() -> None:
+    """One without a name would be left on the machine at each start, and one with a name keeps its options."""
+
+    def named(one: Server = SERVER, **homes: str) -> list[str]:
+        told_of = {"kind": "nfs", "path": "/export/homes", "server": "10.0.0.9", "options": "hard", **homes}
+        body = specification.service(Settings.from_json(told(homes=told_of)), one, wanted(), SECRET, CONFIGS)
+        mounts = body["TaskTemplate"]["ContainerSpec"]["Mounts"]
+        return [one["Source"] for one in mounts if one["Type"] == "volume"]
+
+    assert len(set(named())) == 2  # the home and /tmp
+    assert named() == named()
+    for other in ({"options": "soft"}, {"server": "10.0.0.8"}, {"path": "/srv"}):
+        assert (named(**other)[0] == named()[0], named(**other)[1] == named()[1]) == (False, True)
+    assert not set(named(replace(SERVER, id="other"))) & set(named())
 
 
 def test_homes_that_are_not_kept_are_their_users_alone() -> None:

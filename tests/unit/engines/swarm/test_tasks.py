@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hubfleet.engines.swarm.tasks import Coming, cores_of, is_over, state_of
+from hubfleet.engines.swarm.tasks import Coming, cores_of, is_over, state_of, without_home
 from hubfleet.launcher.base import Running, Stopped, Unknown
 
 TASKS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "tasks.json").read_text())
@@ -39,6 +39,31 @@ def test_what_has_ended_is_told_in_the_engines_words(name: str, code: int | None
     # An end that was told stays true when its machine is lost.
     assert state_of(TASKS[name], DOWN, limited=True) == Stopped(code, why)
     assert is_over(TASKS[name], READY)
+
+
+@pytest.mark.parametrize(("left", "code"), [(0, None), (143, 143)])
+def test_what_the_swarm_ended_is_no_end_of_the_users_own(left: int, code: int | None) -> None:
+    status = {"State": "shutdown", "ContainerStatus": {"ExitCode": left}}
+    ended = state_of({"Status": status, "DesiredState": "shutdown"}, READY, limited=True)
+    assert ended == Stopped(code, "the swarm has ended it on worker1")
+
+
+@pytest.mark.parametrize("reason", ["connection refused", "connection timed out", "no route to host"])
+def test_a_home_that_cannot_be_mounted_is_told_in_plain_words(reason: str) -> None:
+    place = "/var/lib/docker/volumes/22db/_data"
+    said = (
+        f"failed to mount local volume: mount :/srv/homes/ada:{place}, flags: 0x6, data: addr=10.0.0.9,hard: {reason}"
+    )
+    why = f"worker1 could not run it: starting container failed: error while mounting volume '{place}': {said}"
+    words = without_home(why, "10.0.0.9")
+    assert words.startswith(f"worker1 cannot mount your home from the storage at 10.0.0.9 ({reason}). Please try again")
+    assert without_home("it exited with code 3", "10.0.0.9") == "it exited with code 3"
+
+
+@pytest.mark.parametrize(("state", "mounting"), [("preparing", False), ("ready", False), ("starting", True)])
+def test_a_machine_that_mounts_is_told_from_one_that_fetches_an_image(state: str, mounting: bool) -> None:
+    task = {"Status": {"State": state}, "DesiredState": "running"}
+    assert state_of(task, READY, limited=True) == Coming("Starting the server on worker1", mounting=mounting)
 
 
 def test_the_engine_does_not_tell_of_memory_but_a_limit_makes_it_likely() -> None:
