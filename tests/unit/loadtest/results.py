@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hubfleet.loadtest.machine import Footprint, Sample, Watched
 from hubfleet.loadtest.person import Record
 from hubfleet.loadtest.result import Result
 from hubfleet.loadtest.scenario import Scenario
+from hubfleet.loadtest.watch import Footprint, Sample, Watched
 
 GB = 1024**3
 MB = 1024**2

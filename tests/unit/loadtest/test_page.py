@@ -56,7 +56,7 @@ def test_the_page_says_what_was_not_measured() -> None:
     machine = watched(1)
     machine.not_measured.append("memory of 3 people's servers: only root may look (try sudo)")
     assert "Not measured: memory of 3 people" in page(result([record(1)], machine))
-    assert "The hub runs on another machine" in page(result([record(1)], None))
+    assert "The hub runs elsewhere" in page(result([record(1)], None))
 
 
 def test_the_middle_of_each_column_is_its_own() -> None:

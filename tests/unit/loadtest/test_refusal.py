@@ -13,7 +13,9 @@ from command import run
 from hubfleet.cli.loadtest_play import _any, _remove_homes
 from hubfleet.errors import CheckError, ConfigError
 from hubfleet.loadtest import Scenario, read_notebook
+from hubfleet.loadtest.machine import Here
 from hubfleet.loadtest.people import others_with_servers, refuse_people
+from hubfleet.machines import LocalMachine
 
 TOKEN = "0123456789abcdef-not-to-be-seen"
 
@@ -47,8 +49,8 @@ def test_a_hub_of_another_machine_is_not_ours(tmp_path: Path) -> None:
     with pytest.raises(CheckError, match=r"192\.0\.2\.1 is not this machine.*an attack"):
         _any("http://192.0.2.1:8000", token, None, False, False)
     target = _any("http://192.0.2.1:8000/hub/", token, None, True, False)
-    assert (target.url, target.here) == ("http://192.0.2.1:8000", False)
-    assert _any("http://localhost:8000", token, None, False, False).here is True
+    assert (target.url, target.meter) == ("http://192.0.2.1:8000", None)
+    assert isinstance(_any("http://localhost:8000", token, None, False, False).meter, Here)
 
 
 def test_a_token_is_read_from_a_closed_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +76,10 @@ def test_only_the_homes_of_test_people_are_removed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (homes / "loadtest-0002").symlink_to(tmp_path / "elsewhere")
     names = ["ada", "..", "../elsewhere", "loadtest-of-mine", "loadtest-0001", "loadtest-0002", "loadtest-0003"]
-    deployment: Any = SimpleNamespace(homes=homes)
-    assert _remove_homes(deployment, names) == []
+    deployment: Any = SimpleNamespace(homes=homes, homes_machine=LocalMachine())
+    (problem,) = _remove_homes(deployment, names)
+    assert "loadtest-0002 was not removed" in problem
+    assert "is a link" in problem
     assert sorted(path.name for path in homes.iterdir()) == ["ada", "loadtest-0002", "loadtest-of-mine"]
     assert (tmp_path / "elsewhere").is_dir()
     assert _remove_homes(SimpleNamespace(homes=None), names) == []  # type: ignore[arg-type]

@@ -142,6 +142,21 @@ def test_a_machine_that_others_kept_busy_is_told() -> None:
     assert result([record(1)], machine).others_busy() is None
 
 
+def test_several_machines_are_reckoned_together_and_the_hubs_parts_where_they_are() -> None:
+    machine = watched(20)
+    machine.machines, machine.hub_here, machine.client_here = 2, False, False
+    found = verdict(result([record(1)], machine))
+    memory, processor, _ = found.bounds
+    assert memory.people == int((10 * GB - 1.6 * GB) // (100 * MB)), "the hub's own grows elsewhere"
+    assert "a tenth of the 2 machines' 16.0 GB" in memory.reckoning
+    assert "(2.00 s in their own processes, 0.00 s in the hub's)" in processor.reckoning
+    assert "machines, over which servers are spread evenly" in found.assumption
+    machine = watched(1)
+    machine.machines, machine.hub_here, machine.client_here = 2, False, False
+    # neither this client nor the hub is among what kept them busy
+    assert result([record(1)], machine).others_busy() == "something else kept 1.9 of the machines' 4 cores busy"
+
+
 def test_people_s_servers_that_end_are_nothing_else() -> None:
     machine = watched(1)
     machine.samples = [replace(sample, cpu=0.4 if sample.at <= 10 else 4.0) for sample in machine.samples]
