@@ -42,14 +42,14 @@ WORD = "canary-7b1c9"
 
 def test_several_are_connected_to_at_once_and_asked_afterwards(reach: Reach, monkeypatch: pytest.MonkeyPatch) -> None:
     both, made = threading.Barrier(2), []
-    connection = ssh._Connection
+    connection = ssh.Connection
 
     def connect(*words: Any) -> Any:
         both.wait(20)  # passes only when both are on their way
         made.append(words)
         return connection(*words)
 
-    monkeypatch.setattr(ssh, "_Connection", connect)
+    monkeypatch.setattr(ssh, "Connection", connect)
     machines = [reach(), reach()]
     for machine in machines:
         machine.open()
@@ -92,8 +92,8 @@ def test_it_sees_and_changes_what_a_local_machine_would(reach: Reach, tmp_path: 
 
 def test_no_secret_goes_over_to_look(reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     far, wanted, sent = reach(), resources(tmp_path), []
-    send = ssh._Connection._send
-    monkeypatch.setattr(ssh._Connection, "_send", lambda self, data: (sent.append(data), send(self, data))[1])
+    send = ssh.Connection._send
+    monkeypatch.setattr(ssh.Connection, "_send", lambda self, data: (sent.append(data), send(self, data))[1])
     far.observe(wanted)
     assert WORD.encode() not in b"".join(sent)
     assert b"dir/secret" in b"".join(sent)

@@ -36,6 +36,21 @@ change and apply(change, print)
 """
 
 
+RETURN = """
+import os, signal, sys
+from hubfleet.agent import database
+seen = 0
+def hook(event, arguments):
+    global seen
+    if event in ("os.rename", "os.remove", "os.chown", "sqlite3.connect", "os.truncate"):
+        seen += 1
+        if seen == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+database.return_to(*sys.argv[1:3], print)
+"""
+
+
 def make(path: Path, *names: str) -> None:
     """With JupyterHub's version and people, in SQLite's write-ahead form."""
     with closing(sqlite3.connect(path)) as made:
@@ -167,6 +182,66 @@ def test_a_copy_that_is_gone_or_damaged_changes_nothing(there: Database) -> None
     Path(there.copy).unlink()
     with pytest.raises(CheckError, match="is gone"):
         put_back(there)
+
+
+def upgrade(path: Path) -> None:
+    """As a later hub does, who then writes to it."""
+    with closing(sqlite3.connect(path)) as hub:
+        hub.execute("CREATE TABLE later (x)")
+        hub.commit()
+    add(path, "eve")
+
+
+def test_a_database_that_a_later_hub_has_changed_is_returned_and_that_one_s_is_kept(tmp_path: Path) -> None:
+    path, copy = tmp_path / "hub.sqlite", tmp_path / "hub.sqlite.before"
+    make(path, "ada")
+    assert not database.return_to(str(path), str(copy), print), "there is no copy"
+    database.begin_again(str(path), str(copy))
+    add(path, "bob")
+    assert not database.return_to(str(path), str(copy), print), "the earlier hub can read that"
+    assert people(path) == ["ada", "bob"]
+    database.begin_again(str(path), str(copy))
+    upgrade(path)
+    database.keep(str(path), str(copy))
+    path.chmod(0o640)
+    os.chown(path, 12345, 12346)
+    assert database.return_to(str(path), str(copy), print)
+    assert people(path) == ["ada", "bob"]
+    assert people(Path(f"{copy}.replaced")) == ["ada", "bob", "eve"]
+    assert Path(f"{copy}.replaced").stat().st_mode & 0o777 == 0o600
+    assert (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o777) == (12345, 12346, 0o600)
+    assert not database.return_to(str(path), str(copy), print)
+    database.begin_again(str(path), str(copy))
+    assert people(copy) == ["ada", "bob"]
+
+
+def test_one_that_a_later_hub_has_damaged_is_returned(tmp_path: Path) -> None:
+    path, copy = tmp_path / "hub.sqlite", tmp_path / "hub.sqlite.before"
+    make(path, "ada")
+    database.begin_again(str(path), str(copy))
+    path.write_bytes(b"SQLite format 3\0" + b"x" * 4096)
+    assert database.return_to(str(path), str(copy), print)
+    assert people(path) == ["ada"]
+
+
+def test_killed_at_any_moment_what_is_returned_is_whole(tmp_path: Path) -> None:
+    for count in range(1, 60):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        path, copy = folder / "hub.sqlite", folder / "hub.sqlite.before"
+        make(path, "ada")
+        database.begin_again(str(path), str(copy))
+        upgrade(path)
+        done = subprocess.run([sys.executable, "-c", RETURN, path, copy, str(count)], capture_output=True, text=True)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        assert people(path) in (["ada"], ["ada", "eve"])
+        database.return_to(str(path), str(copy), print)
+        assert people(path) == ["ada"], count
+        assert people(Path(f"{copy}.replaced")) == ["ada", "eve"], count
+        if done.returncode == 0:
+            assert count > 5, "it was killed at too few places"
+            return
+    raise AssertionError("it never came to its end")
 
 
 WITHOUT = """
