@@ -219,3 +219,17 @@ def test_a_command_that_is_told_can_be_typed(tmp_path: Path) -> None:
             assert told[1] == f"{called} -c 'my class.yaml' -H b up{more}"
             harmless = shlex.split(told[1].replace(f"up{more}", "plan"))
             assert subprocess.run(harmless, cwd=tmp_path, env=variables, capture_output=True).returncode == 0
+
+
+def test_a_computer_without_ssh_is_told_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time, the command begins to connect before it has read the file."""
+    machines = "{hub1: {ssh: root@203.0.113.10}}"
+    (tmp_path / "hubfleet.yaml").write_text(f"hub: lab\nengine: docker\nhttps: self-signed\nmachines: {machines}\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for _ in range(2):
+        done = run(tmp_path, "check")
+        assert (done.code, done.out) == (8, "")
+        assert done.err == (
+            "hub1: ssh is not installed on this machine. Nothing was changed there. "
+            "Try: apt install openssh-client, here\n"
+        )

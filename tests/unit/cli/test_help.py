@@ -14,6 +14,7 @@ import typer.main
 import hubfleet.errors
 from command import run
 from hubfleet.cli.main import EXIT_CODES, app
+from hubfleet.projects import DEFAULT, project
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -47,6 +48,14 @@ def test_help_has_an_example_and_fits_the_terminal(tmp_path: Path, words: tuple[
     assert example.startswith(f"  Example: {' '.join(['hubfleet', *words])}")
 
 
+def test_what_is_listed_as_a_hubs_actions_are_commands(tmp_path: Path) -> None:
+    listed = run(tmp_path, "do").out
+    for name, action in project(DEFAULT).actions.items():
+        assert (name,) in COMMANDS
+        assert action.run is None
+        assert f"hubfleet {name} " in listed
+
+
 def test_every_error_has_an_exit_code_that_is_explained() -> None:
     kinds = [value for value in vars(hubfleet.errors).values() if isinstance(value, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, hubfleet.errors.HubfleetError)}
@@ -60,7 +69,8 @@ def test_every_exit_code_is_in_the_help(tmp_path: Path) -> None:
         assert f"{code} {meaning}" in text
 
 
-def test_only_the_load_test_waits_for_its_imports() -> None:
-    code = "import sys, hubfleet.cli.main; print({'aiohttp', 'hubfleet.loadtest'} & set(sys.modules))"
+def test_only_who_needs_it_waits_for_its_imports() -> None:
+    late = {"aiohttp", "hubfleet.loadtest", "hubfleet.deployer.load"}
+    code = f"import sys, hubfleet.cli.main; print({late} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "set()\n"

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 HUB = "hub: physics101\n"
 
+FLEET = f"{HUB}engine: swarm\nmachines: {{a: {{ssh: root@192.0.2.1, private_ip: 10.0.0.1, roles: [hub, worker]}}}}\n"
 ENGINE = "choose local, docker, swarm, slurm"
 HOST = "Try: a directory made for users, such as /srv/data"
 PACKAGE = "is not a package. Try: pymc, pymc==5.2 or name @ git+https://...; options are not accepted"
 USER = "Try: a login name such as profx, without `/` or edge spaces"
 NAME = "is not a hub name. Try: physics101 or prod.physics: lower-case letters, digits, `-`, dots between parts, 40 at most"
-HTTPS = "Try: https: auto, self-signed or off, or {certificate: ..., key: ...}"
+HTTPS = "Try: https: auto, self-signed, secrets or off, or {certificate: ..., key: ...}"
 EVERYBODY = (
     "Try: name users under login.allow.users, or remove login.allow to let in everybody who knows the class password"
+)
+ALLOW = (
+    "nobody is let in for having an account there. "
+    "Try: allow: {users: [ada]}, allow: {file: people.txt}, or allow: {everybody: true}"
 )
 
 
@@ -159,6 +164,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
         f"{HUB}engine: swarm\nmachines: {{a: {{ssh: a}}}}\nnetwork: {{fleet: {{subnet: 203.1.0.0/20}}}}\n",
         "hubfleet.yaml:4: network.fleet.subnet: `203.1.0.0/20` is not a private network of IPv4 addresses. "
         "Try: 10.200.0.0/20",
+    ),
+    "a registry with an account": (
+        f"{HUB}engine: swarm\nmachines: {{a: {{ssh: a}}}}\nnetwork: {{fleet: {{registry: ada:secret@registry.example.edu}}}}\n",
+        "hubfleet.yaml:4: network.fleet.registry: a registry is named without an account. "
+        "Try: take out what is before the `@`, and docker login",
     ),
     "a registry": (
         f"{HUB}engine: swarm\nmachines: {{a: {{ssh: a}}}}\nnetwork: {{fleet: {{registry: https://registry.example.edu}}}}\n",
@@ -329,6 +339,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
         f"{HUB}https: {{certificate: hubfleet.yaml, key: hubfleet.yaml}}\n",
         "hubfleet.yaml:2: https: a certificate needs a name. Try: domain: hub.example.edu",
     ),
+    "a certificate among the secrets without a name": (
+        f"{HUB}https: secrets\n",
+        "hubfleet.yaml:2: https: a certificate needs a name. Try: domain: hub.example.edu",
+    ),
+    "a key that is not there": (
+        f"{HUB}machines:\n  hub1:\n    ssh: a\n    ssh_key: none.key\n",
+        "hubfleet.yaml:5: machines.hub1.ssh_key: `none.key` is not a file beside this file. "
+        "Try: ls -l {folder}/none.key",
+    ),
     "certificate and authority": (
         f"{HUB}domain: hub.example.edu\n"
         "https: {certificate: hubfleet.yaml, key: hubfleet.yaml, acme: https://ca.example.edu/acme}\n",
@@ -406,6 +425,143 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "nobody named": (
         f"{HUB}login:\n  password: file\n  allow: {{users: []}}\n",
         f"hubfleet.yaml:4: login.allow: nobody could log in. {EVERYBODY}",
+    ),
+    "two providers": (
+        f"{HUB}login: {{github: {{client_id: a}}, oidc: {{issuer: https://a.example, client_id: b}}}}\n",
+        "hubfleet.yaml:2: login: `github` and `oidc` exclude each other. "
+        "Try: keep one (in a hub that inherits it, `github: null`)",
+    ),
+    "a provider, and nobody said who": (
+        f"{HUB}login:\n  github: {{client_id: a}}\n",
+        f"hubfleet.yaml:3: login.github: nobody could log in: {ALLOW}",
+    ),
+    "a provider, and nobody allowed": (
+        f"{HUB}login:\n  github: {{client_id: a}}\n  allow: {{everybody: false}}\n",
+        f"hubfleet.yaml:4: login.allow: nobody could log in: {ALLOW}",
+    ),
+    "teams with google": (
+        f"{HUB}login:\n  google: {{client_id: a}}\n  allow:\n    teams: [a/b]\n",
+        "hubfleet.yaml:5: login.allow.teams: `google` tells nothing of teams. "
+        "Try: users or groups or domains or file or everybody",
+    ),
+    "groups of google, and nobody to ask": (
+        f"{HUB}login:\n  google: {{client_id: a}}\n  allow: {{groups: [lab@example.edu]}}\n",
+        "hubfleet.yaml:4: login.allow.groups: nobody has said who may ask Google for groups. "
+        "Try: login: {google: {groups: {administrator: admin@example.edu}}}, with the secret google_key",
+    ),
+    "groups of google, not by their address": (
+        f"{HUB}login:\n  google: {{client_id: a, groups: {{administrator: admin@example.edu}}}}\n"
+        "  allow: {groups: [lab]}\n",
+        "hubfleet.yaml:4: login.allow.groups: `lab` is not the address of a group. "
+        "Try: the whole e-mail address, physics-101@example.edu",
+    ),
+    "groups of google, and nobody's name": (
+        f"{HUB}login:\n  google: {{client_id: a, groups: {{}}}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.google.groups.administrator: is required. Try: administrator: admin@example.edu",
+    ),
+    "the key of a service account in this file": (
+        f"{HUB}login:\n  google: {{client_id: a, google_key: canary}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.google.google_key: a secret has no place in this file. "
+        "Try: move to hubfleet.secrets.yaml",
+    ),
+    "groups of oidc without a claim": (
+        f"{HUB}login:\n  oidc: {{issuer: https://a.example, client_id: a}}\n  allow: {{groups: [x]}}\n",
+        "hubfleet.yaml:4: login.allow.groups: nobody has said which claim tells of groups. Try: groups_claim: groups",
+    ),
+    "everybody and somebody": (
+        f"{HUB}login:\n  google: {{client_id: a}}\n  allow: {{users: [ada], everybody: true}}\n",
+        "hubfleet.yaml:4: login.allow.users: says nothing beside `everybody: true`. Try: remove one of the two",
+    ),
+    "not a team": (
+        f"{HUB}login:\n  github: {{client_id: a}}\n  allow: {{teams: [physics]}}\n",
+        "hubfleet.yaml:4: login.allow.teams: `physics` is not a team. "
+        "Try: organization/team, both as they are in addresses of their pages",
+    ),
+    "domains with passwords": (
+        f"{HUB}login:\n  password: file\n  allow: {{domains: [example.edu]}}\n",
+        "hubfleet.yaml:4: login.allow.domains: is for logins at a provider. Try: users: [ada], or remove it",
+    ),
+    "block with passwords": (
+        f"{HUB}login: {{password: file, block: [mallory]}}\n",
+        "hubfleet.yaml:2: login.block: is for logins at a provider. Try: remove it; hubfleet users block NAME",
+    ),
+    "an admin who is blocked": (
+        f"{HUB}login:\n  github: {{client_id: a}}\n  allow: {{everybody: true}}\n  admins: [Ada]\n  block: [ada]\n",
+        "hubfleet.yaml:6: login.block: `ada` is one of login.admins. Try: one of the two",
+    ),
+    "the list is missing": (
+        f"{HUB}login:\n  github: {{client_id: a}}\n  allow: {{file: people.txt}}\n",
+        "hubfleet.yaml:4: login.allow.file: `people.txt` is not a file beside this file. "
+        "Try: ls -l {folder}/people.txt",
+    ),
+    "the client's secret in its provider": (
+        f"{HUB}login:\n  github: {{client_id: a, client_secret: canary}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.github.client_secret: a secret has no place in this file. "
+        "Try: move to hubfleet.secrets.yaml",
+    ),
+    "no client": (
+        f"{HUB}login:\n  github: {{}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.github.client_id: is required. Try: client_id: 4f1c0a9e7b",
+    ),
+    "client with a space": (
+        f"{HUB}login:\n  github: {{client_id: a b}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.github.client_id: must be the id that the provider gave this hub, without spaces. "
+        "Try: client_id: 4f1c0a9e7b",
+    ),
+    "an issuer without encryption": (
+        f"{HUB}login:\n  oidc: {{issuer: http://a.example, client_id: a}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.oidc.issuer: `http://a.example` would send a secret unencrypted. "
+        "Try: https://a.example",
+    ),
+    "scopes without openid": (
+        f"{HUB}login:\n  oidc: {{issuer: https://a.example, client_id: a, scopes: [email]}}\n"
+        "  allow: {everybody: true}\n",
+        "hubfleet.yaml:3: login.oidc: `scopes` has no `openid`, without which nothing is told. "
+        "Try: scopes: [openid, profile]",
+    ),
+    "a callback of something else": (
+        f"{HUB}login:\n  github: {{client_id: a, callback: https://a.example/}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.github.callback: `https://a.example` is not the hub's. "
+        "Try: https://hub.example.edu/hub/oauth_callback",
+    ),
+    "github at an address": (
+        f"{HUB}login:\n  github: {{client_id: a, host: github.example.edu/x}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.github.host: `github.example.edu/x`: give the name only. Try: github.example.edu",
+    ),
+    "nobody's accounts": (
+        f"{HUB}login:\n  cilogon: {{client_id: a, identity_providers: {{}}}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.cilogon: nobody's accounts may be used. "
+        "Try: identity_providers: {https://...: {username_claim: eppn}}",
+    ),
+    "an identity provider's short word": (
+        f"{HUB}login:\n  cilogon: {{client_id: a, identity_providers: {{goggle: {{username_claim: email}}}}}}\n"
+        "  allow: {everybody: true}\n",
+        "hubfleet.yaml:3: login.cilogon.identity_providers.goggle: `goggle` is not an identity provider: "
+        "did you mean `google`? Try: its entity id, such as https://idp.example.edu/shibboleth, or google, github, microsoft, orcid",
+    ),
+    "a tenant nobody knows": (
+        f"{HUB}login:\n  tapis: {{tenant: desingsafe, version: 2}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.tapis: `desingsafe` is none of the standard tenants: did you mean `designsafe`? "
+        "Try: base_url: https://agave.example.edu",
+    ),
+    "a tenant of the other version": (
+        f"{HUB}login:\n  tapis: {{tenant: tacc.prod}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.tapis: `tacc.prod` is the id of a tenant of version 2. "
+        "Try: version: 2, or base_url: https://...",
+    ),
+    "a directory, and nobody said where": (
+        f"{HUB}login:\n  ldap: {{url: ldaps://a.example}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.ldap: nobody has said where people are. "
+        "Try: base: ou=people,dc=example,dc=edu, or template: uid={username},...",
+    ),
+    "a template without a name": (
+        f"{HUB}login:\n  ldap: {{url: ldaps://a.example, template: 'uid=ada'}}\n  allow: {{everybody: true}}\n",
+        "hubfleet.yaml:3: login.ldap.template: `uid=ada` is not the name of each person's entry. "
+        "Try: uid={username},ou=people,dc=example,dc=edu",
+    ),
+    "groups of a directory that nobody said where they are": (
+        f"{HUB}login:\n  ldap: {{url: ldaps://a.example, base: dc=edu}}\n  allow: {{groups: [x]}}\n",
+        "hubfleet.yaml:4: login.allow.groups: nobody has said where groups are. Try: ldap: {groups: ou=groups,...}",
     ),
     "user name": (
         f"{HUB}users: {{../../x: {{}}}}\n",
@@ -519,6 +675,41 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "skeleton": (
         f"{HUB}storage: {{homes: {{skeleton: ./skel}}}}\n",
         "hubfleet.yaml:2: storage.homes.skeleton: `./skel` is not a directory beside this file. Try: ls -l {folder}/skel",
+    ),
+    "quota of no number": (
+        f"{HUB}storage: {{homes: {{quota: 10g}}}}\n",
+        "hubfleet.yaml:2: storage.homes.quota: `10g` is not a size. Try: use 10G",
+    ),
+    "quota too small": (
+        f"{HUB}storage: {{homes: {{quota: 1M}}}}\n",
+        "hubfleet.yaml:2: storage.homes.quota: `1M` is too little for a home. Try: use 10G",
+    ),
+    "quota for everybody at the wrong place": (
+        f"{HUB}storage: {{quota: 10G}}\n",
+        "hubfleet.yaml:2: storage.quota: is for groups and users. Try: homes: {quota: 10G}, for everybody",
+    ),
+    "quota of a group without homes": (
+        f"{HUB}storage: {{homes: none}}\ngroups: {{staff: {{storage: {{quota: 10G}}}}}}\n",
+        "hubfleet.yaml:3: groups.staff.storage.quota: homes are not kept. "
+        "Try: remove it, or storage: {homes: {quota: 10G}}",
+    ),
+    "quota larger than the disk": (
+        f"{HUB}storage: {{homes: {{disk: 20G}}}}\nusers: {{ada: {{storage: {{quota: 30G}}}}}}\n",
+        "hubfleet.yaml:3: users.ada.storage.quota: is more than storage.homes.disk has (20G). "
+        "Try: a smaller quota, or a larger disk",
+    ),
+    "quota of what is mounted": (
+        f"{FLEET}storage: {{homes: {{path: /srv/h, share: mounted, quota: 10G}}}}\n",
+        "hubfleet.yaml:4: storage.homes.quota: homes are on a file system that is mounted from elsewhere, and its own "
+        "machine has the quotas. Try: remove it, and have whoever runs that file system set them",
+    ),
+    "disk under what is mounted": (
+        f"{FLEET}storage: {{homes: {{path: /srv/h, share: mounted, disk: 10G}}}}\n",
+        "hubfleet.yaml:4: storage.homes.disk: another file system is mounted there. Try: remove it, or share: mounted",
+    ),
+    "disk too small": (
+        f"{HUB}storage: {{homes: {{disk: 100M}}}}\n",
+        "hubfleet.yaml:2: storage.homes.disk: `100M` is too little for an XFS file system. Try: use 500G",
     ),
     "mount": (
         _mount("/srv/x:/x"),

@@ -58,3 +58,17 @@ def test_a_file_of_several_hubs_is_left_to_its_writer(tmp_path: Path) -> None:
     file.write_text("hubs: {a: {machines: {b: {ssh: b}}}}\n")
     with pytest.raises(ConfigError, match="several hubs"):
         remove_machine(file, "b")
+
+
+def test_a_new_machine_is_reached_as_another_one_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "hubfleet.yaml"
+    file.write_text("hub: a\nmachines:\n  hub1: {ssh: a, ssh_config: keys/ssh_config}\n  hub2: {ssh: b}\n")
+    assert add_machine(file, "b", {"ssh": "b"}, like="hub1").endswith(
+        "  b:\n    ssh: b\n    ssh_config: keys/ssh_config\n"
+    )
+    key = tmp_path / "key.yaml"
+    key.write_text("hub: a\nmachines:\n  hub1: {ssh: a, ssh_key: hub.key}\n")
+    assert add_machine(key, "b", {"ssh": "b"}, like="hub1").endswith("  b:\n    ssh: b\n    ssh_key: hub.key\n")
+    assert add_machine(file, "b", {"ssh": "b"}, like="hub2").endswith("  b:\n    ssh: b\n")
+    own = add_machine(file, "b", {"ssh": "b", "ssh_config": "mine"}, like="hub1")
+    assert own.endswith("  b:\n    ssh: b\n    ssh_config: mine\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubfleet.config import Config, Mount, effective, explain, load, visible_profiles
+from hubfleet.config.effective import home_limit
 from hubfleet.config.owner import Owner
 from hubfleet.errors import ConfigError
 
@@ -108,10 +109,28 @@ def test_explain(config: Config) -> None:
         "servers.environment.A": ("base", "hubfleet.yaml:4"),
         "servers.environment.B": ("staff", "hubfleet.yaml:13 (groups.staff)"),
         "storage.mounts": ("/srv/{username}:/home/{username}/work:rw", "hubfleet.yaml:14 (groups.staff)"),
+        "storage.homes.quota": ("not set", "default"),
         "storage.owner": ("an id out of 70000-99999", "default"),
     }
     chosen = {row.path: row.source for row in explain(config, "ada", "small")}
     assert chosen["servers.memory.limit"] == "hubfleet.yaml:6 (profiles.small)"
+
+
+def test_the_limit_of_a_home(tmp_path: Path) -> None:
+    file = tmp_path / "hubfleet.yaml"
+    file.write_text(
+        "hub: a\nstorage: {homes: {quota: 10G, disk: 1T}}\n"
+        "groups:\n  staff: {members: [ta1, ta2], storage: {quota: 100G}}\n  late: {members: [ta2]}\n"
+        "users: {ta1: {storage: {quota: 2G}}}\n"
+    )
+    config = load(file, environ={})
+    assert [str(home_limit(config, name)) for name in ("ada", "ta1", "ta2")] == ["10G", "2G", "100G"]
+    assert effective(Config.from_dump(config.dump()), "ta2").home_limit == home_limit(config, "ta2")
+    rows = {name: {row.path: row.source for row in explain(config, name)} for name in ("ada", "ta1", "ta2")}
+    assert rows["ada"]["storage.homes.quota"] == "hubfleet.yaml:2"
+    assert rows["ta1"]["storage.homes.quota"] == "hubfleet.yaml:6 (users.ta1)"
+    assert rows["ta2"]["storage.homes.quota"] == "hubfleet.yaml:4 (groups.staff)"
+    assert list(config.all_quotas()) == ["storage.homes.quota", "groups.staff.storage.quota", "users.ta1.storage.quota"]
 
 
 def test_a_user_name_cannot_lead_a_mount_to_the_host() -> None:

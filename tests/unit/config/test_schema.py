@@ -7,8 +7,11 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from hubfleet.config.campus import Platform
+from hubfleet.config.login import WAYS
 from hubfleet.config.models import Config
 from hubfleet.config.problems import inner_model
+from hubfleet.config.providers import Oidc, Tapis
 from hubfleet.config.schema import PAGE, SCHEMA, json_schema, main
 from hubfleet.config.section import Section
 
@@ -18,7 +21,7 @@ REFERENCE = Path(__file__).parents[3] / "docs/reference"
 _WITH = {
     **{
         ("MachineSettings", name): {"ssh": "root@192.0.2.7"}
-        for name in ("ssh_config", "roles", "private_ip", "link_port")
+        for name in ("ssh_config", "ssh_key", "roles", "private_ip", "link_port")
     },
     ("OwnerOptions", "gid"): {"uid": 1000},
     ("Tas", "url"): {"account": "hub"},
@@ -28,6 +31,30 @@ _WITH = {
         for name in ("url", "base", "bind", "name")
     },
     **{("Projects", name): {"path": "/corral"} for name in ("directory", "service")},
+    **{("GitHub", name): {"client_id": "a"} for name in ("callback", "host")},
+    **{("Google", name): {"client_id": "a"} for name in ("callback", "host", "strip_domain", "groups")},
+    **{("Globus", name): {"client_id": "a"} for name in ("callback", "host", "identity_provider")},
+    **{
+        ("CILogon", name): {"client_id": "a", "identity_providers": {"google": {"username_claim": "email"}}}
+        for name in ("client_id", "callback", "host", "identity_providers")
+    },
+    ("IdentityProvider", "strip_domain"): {"username_claim": "eppn"},
+    **{("Oidc", name): {"issuer": "https://login.example.edu", "client_id": "a"} for name in Oidc.model_fields},
+    **{
+        ("Directory", name): {"url": "ldaps://ldap.example.edu", "base": "dc=edu"}
+        for name in ("url", "base", "bind", "name", "groups")
+    },
+    **{
+        ("Platform", name): {
+            "issuer": "https://a.example",
+            "client_id": "a",
+            "authorize_url": "https://a.example/auth",
+            "jwks_url": "https://a.example/certs",
+        }
+        for name in Platform.model_fields
+    },
+    ("Directory", "template"): {"url": "ldaps://ldap.example.edu"},
+    **{("Tapis", name): {"tenant": "designsafe"} for name in Tapis.model_fields},
     ("Https", "certificate"): {"key": "hub.key"},
     ("Https", "key"): {"certificate": "hub.pem"},
     ("Https", "ca_bundle"): {"acme": "https://ca.example.edu/acme/acme/directory"},
@@ -58,7 +85,7 @@ def test_every_setting_is_described_with_examples_that_are_valid() -> None:
             assert field.description, f"{model.__name__}.{name}"
             assert field.examples, f"{model.__name__}.{name}"
             base = {"hub": "a"} if model is Config else {"password": "file"} if model.__name__ == "Login" else {}
-            if name == "signup":
+            if model.__name__ == "Login" and name in WAYS:
                 base = {}
             base |= _WITH.get((model.__name__, name), {})
             for example in field.examples:

@@ -12,6 +12,7 @@ import pytest
 
 from hubfleet.config import Secrets, generate_password, load
 from hubfleet.errors import ConfigError
+from hubfleet.units import Secret
 
 CANARY = "canary-7c1f"
 
@@ -42,6 +43,16 @@ def test_the_environment_wins(tmp_path: Path) -> None:
     secrets = Secrets(tmp_path / "hubfleet.secrets.yaml", environ=environ)
     secrets.check()
     assert (value(secrets), value(secrets, "admin_password.prof-x")) == ("e", "p")
+
+
+def test_what_another_file_holds_wins_over_this_one_and_the_environment_over_both(tmp_path: Path) -> None:
+    path = write(tmp_path, "class_password: file\nowner_password: kept\n").path
+    given = {"class_password": ("x.passwords:4", Secret(CANARY)), "https_key": ("x", Secret("!command false"))}
+    secrets = Secrets(path, environ={}, given=given)
+    assert (value(secrets), value(secrets, "owner_password")) == (CANARY, "kept")
+    with pytest.raises(ConfigError, match="x: !command: `false` failed"):
+        secrets.get("https_key")
+    assert value(Secrets(path, environ={"HUBFLEET_SECRET_CLASS_PASSWORD": "e"}, given=given)) == "e"
 
 
 @pytest.mark.parametrize("form", ["!command {}", '"!command {}"'])
