@@ -4,12 +4,13 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-GROUPS := unit local fork ssh edge docker lab swarm fleet server
+GROUPS := unit local login fork ssh edge docker lab swarm fleet server vm
 # These build images with all the processors there are, and make networks: the others would notice.
-MACHINES := docker lab swarm fleet
-# A browser that is on a server drops its pages when a network comes or goes on this machine.
-ALONE := server
-TOGETHER := $(filter-out $(MACHINES) $(ALONE),$(GROUPS))
+MACHINES := docker lab swarm fleet server
+# Emulated machines take all the processors there are: these run by `make test-vm` only. Two files at a time, for each
+# waits as long for what its machines wait for.
+EMULATED := vm
+TOGETHER := $(filter-out $(MACHINES) $(EMULATED),$(GROUPS))
 PORT ?=
 LAB ?= 1
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
@@ -54,15 +55,21 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.cli
 	@$(PIP) --require-hashes -r requirements/dev.txt | $(NEWS)
 	@touch $@
 
+# A browser that is on a server drops its pages when a network comes or goes on this machine, so it runs on its own.
 # All three run, though one of them fails. pytest's 5 says that what was asked for is not among these.
-test: $(VENV)/.dev  ## every test this machine can run; what it cannot is listed by name and reason
+test: $(VENV)/.dev  ## every test this machine can run, but test-vm; what it cannot is listed by name and reason
 	@ended=0; \
-	for groups in "$(TOGETHER:%=tests/%)" "-n 2 $(MACHINES:%=tests/%)" "$(ALONE:%=tests/%)"; do \
-		$(PYTEST) $(PARALLEL) $$groups && code=0 || code=$$?; \
+	try() { \
+		$(PYTEST) $(PARALLEL) "$$@" && code=0 || code=$$?; \
 		[ $$code -eq 0 ] || [ $$code -eq 5 ] || ended=$$code; \
-	done; \
+	}; \
+	try $(TOGETHER:%=tests/%); \
+	try $(MACHINES:%=tests/%) -m "not browser"; \
+	try tests/server -m browser; \
 	exit $$ended
 
+$(EMULATED:%=test-%): WORKERS := 2
+$(EMULATED:%=test-%): PYTEST += --durations 15
 $(GROUPS:%=test-%): test-%: $(VENV)/.dev
 	@$(PYTEST) $(PARALLEL) tests/$*
 
@@ -90,6 +97,8 @@ lock: $(VENV)/.cli  ## write all lock files anew (UPGRADE=1 for newer versions)
 
 docs: $(VENV)/.cli  ## write the generated reference pages
 	$(BIN)/python -m hubfleet.config.schema docs/reference
+	$(BIN)/python -m hubfleet.deployer.reference docs/reference/deployer.md
+	$(BIN)/python -m hubfleet.projects.schema docs/reference
 	$(BIN)/python scripts/commands_page.py docs/reference/commands.md
 
 clean:  ## remove .venv and caches

@@ -190,7 +190,7 @@ def _ours(folder: Path, engine: dockerd.Dockerd, image: str, network: str) -> It
         settings = json.loads(before)
         settings["config"]["engine"] = "docker"
         settings["config"]["servers"]["memory"]["limit"] = MEMORY_LIMIT
-        common = ("hub", "base", "privileged", "homes", "skeleton", "hub_account", "variables")
+        common = ("hub", "base", "privileged", "keeper", "hub_account", "variables")
         settings["engine"] = {
             **{key: settings["engine"][key] for key in common},
             "image": image,

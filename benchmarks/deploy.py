@@ -5,6 +5,7 @@
 Machines are the tests' own: containers with systemd and sshd (root, docker.io, mmdebstrap and openssh-client needed).
 Prints, among others, `ratio_nothing` by number of machines: how many times as long as ours each of the others takes to
 find that nothing has to change. Every command is a new process with new connections. All must leave the same state.
+At last, ours alone: `hubfleet up` itself, for a hub with engine docker on one machine where nothing has to change.
 """
 
 from __future__ import annotations
@@ -48,14 +49,18 @@ from installed import environment, require, versions
 from measure import machine, wait_until_idle
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(CHECKOUT / "tests" / name) for name in ("lab", "docker", ".")]
+sys.path[:0] = [str(CHECKOUT / "tests" / name) for name in ("lab", "docker", "local", ".")]
 
 import dockerd  # noqa: E402
+import hubs_there  # noqa: E402
 import machines  # noqa: E402
+import stock  # noqa: E402
 
 NEEDED = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
 FILES_CHANGED = 3
 LIMIT_S = 600.0
+UPS = 5
+"""How often `hubfleet up` is measured."""
 STEPS = {
     "first": "first time",
     "nothing": "nothing to change",
@@ -106,7 +111,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     # Ours plays between the others too, so that whatever slows the machine meanwhile slows all.
     turns = [*(one for other in others for one in (*ours, other)), *ours]
     made: list[dict[str, Any]] = []
-    with _machines(max(options.machines)) as reach:
+    with _lab() as lab:
+        reach = _machines(lab, max(options.machines))
         for count in options.machines:
             some = Reach(dict(list(reach.addresses.items())[:count]), reach.key, reach.known_hosts, reach.ssh)
             for number in range(options.rounds):
@@ -115,21 +121,48 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     took = ", ".join(f"{step} {value:.2f} s" for step, value in made[-1]["seconds"].items())
                     text = f"{controller.name}, {count} machines, round {number + 1}: {took}"
                     print(text, file=sys.stderr, flush=True)
+        ups = unchanged(lab)
     names = [controller.name for controller in (*ours, *others)]
-    return {**about, "versions": known, **summary(made, names, options.machines), "rounds": made}
+    found = summary(made, names, options.machines)
+    return {**about, "versions": known, **found, "unchanged_up": ups, "rounds": made}
 
 
 @contextlib.contextmanager
-def _machines(count: int) -> Iterator[Reach]:
+def _lab() -> Iterator[machines.Lab]:
     # A short name: kept connections are sockets below it.
     with dockerd.shared() as engine, tempfile.TemporaryDirectory(prefix="hfb-", dir="/tmp") as place:
         lab = machines.Lab(engine, Path(place), owner=str(os.getpid()))
         try:
-            started = [lab.start(f"m{number}") for number in range(1, count + 1)]
-            addresses = {one.name: one.address for one in started}
-            yield Reach(addresses, Path(place) / "user", Path(place) / "known_hosts", lab.options())
+            yield lab
         finally:
             lab.close()
+
+
+def _machines(lab: machines.Lab, count: int) -> Reach:
+    started = [lab.start(f"m{number}") for number in range(1, count + 1)]
+    addresses = {one.name: one.address for one in started}
+    return Reach(addresses, lab.place / "user", lab.place / "known_hosts", lab.options())
+
+
+def unchanged(lab: machines.Lab) -> list[float]:
+    """Seconds that `hubfleet up` takes to find a hub as it should be, each time as an operator types it."""
+    machine = stock.stocked(lab, "hub1")
+    command = [sys.executable, "-m", "hubfleet", "up", "--yes"]
+    took = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        hubs_there.write_files(folder, machine)
+        environ = {**os.environ, "XDG_CACHE_HOME": place}
+        for _ in range(UPS + 1):
+            wait_until_idle(quick=True)
+            began = time.perf_counter()
+            done = subprocess.run(
+                command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+            took.append(time.perf_counter() - began)
+            if done.returncode != 0 or (len(took) > 1 and "nothing to change" not in done.stdout):
+                raise SystemExit(f"hubfleet up ({done.returncode}):\n{done.stdout}{done.stderr}")
+    return took[1:]  # the first one deploys it
 
 
 def play(controller: Controller, reach: Reach) -> dict[str, Any]:
@@ -249,6 +282,8 @@ def table(document: dict[str, Any]) -> str:
     for row in document["rows"]:
         cells = [f"{value:.2f} s" for value in row["values"]] + [f"{times:.1f}" for times in row["times"]]
         lines.append(f"{row['what']:36}" + "".join(f"{cell:>13}" for cell in cells))
+    if ups := document.get("unchanged_up"):
+        lines.append(f"{'hubfleet up, nothing to change':36}{f'{statistics.median(ups):.2f} s':>13}")
     lines.append("All left the same state." if document["same_state"] else "Note: they did NOT leave the same state.")
     busy = max(one["busy_before"] for one in document["rounds"])
     if busy > 1:

@@ -33,6 +33,7 @@ from hubfleet import __version__
 from hubfleet.layout import Layout
 from hubfleet.loadtest import ApiRoster, HubfleetRoster, Target
 from hubfleet.loadtest.hubapi import HubAPI
+from hubfleet.loadtest.machine import Here
 from hubfleet.loadtest.people import Login
 from hubfleet.names import TEST_PREFIX
 from hubfleet.supervisor.spec import SupervisorStatus
@@ -164,8 +165,7 @@ def our_target(layout: Layout, port: int) -> Target:
         f"http://127.0.0.1:{port}",
         Secret(token),
         TokenRoster(),
-        parts=_our_parts(layout),
-        server_pids=server_pids,
+        meter=Here(_our_parts(layout), server_pids),
         sweep=lambda names: _remove_homes(layout, names),
     )
 
@@ -252,7 +252,7 @@ def published(name: str, folder: Path, program: Path, layout: Layout, settings: 
         parts = {"hub": process.pid}
         for child in psutil.Process(process.pid).children():
             parts["proxy"] = child.pid
-        yield Peer(name, Target(url, Secret(token), ApiRoster(), parts=parts))
+        yield Peer(name, Target(url, Secret(token), ApiRoster(), meter=Here(parts)))
     finally:
         end(process)
 

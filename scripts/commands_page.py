@@ -54,7 +54,7 @@ def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         word = str(parameter.metavar)
         return word if parameter.required else f"[{word}]"
-    value = "" if parameter.is_flag else f" {parameter.metavar}"
+    value = "" if parameter.is_flag or parameter.count else f" {parameter.metavar}"
     return ", ".join([*parameter.opts, *parameter.secondary_opts]) + value
 
 

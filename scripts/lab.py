@@ -19,6 +19,8 @@ import machines  # noqa: E402
 PLACE = CHECKOUT / ".lab"
 OWNER = str(PLACE)
 NUMBERS = range(127, 63, -1)
+HOMES = "/srv/homes"
+"""On all machines the same, as from one file server."""
 NEEDED = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
 
 
@@ -31,8 +33,9 @@ def up(count: int) -> str:
     with dockerd.shared() as engine:
         try:
             lab = machines.Lab(engine, PLACE, OWNER, NUMBERS)
+            (PLACE / "homes").mkdir()
             for number in range(1, count + 1):
-                lab.start(f"hub{number}")
+                lab.start("hub1" if number == 1 else f"worker{number - 1}", more={PLACE / "homes": HOMES})
         except BaseException:
             remove(engine)
             raise
@@ -88,10 +91,18 @@ def written(lab: machines.Lab) -> str:
         f"{hosts}Host {all_hosts}\n    User root\n    IdentityFile {PLACE}/user\n    IdentitiesOnly yes\n"
         f"    UserKnownHostsFile {PLACE}/known_hosts\n    StrictHostKeyChecking yes\n"
     )
-    first = lab.machines[0]
+    first, several = lab.machines[0], len(lab.machines) > 1
+    roles = ["", *[", roles: [worker]"] * (len(lab.machines) - 1)]
+    if several:
+        roles[0] = ", roles: [hub, worker]"
+    reached = "".join(
+        f"  {one.name}: {{ssh: root@{one.address}, ssh_config: ssh_config{role}}}\n"
+        for one, role in zip(lab.machines, roles, strict=True)
+    )
+    homes = f"storage: {{homes: {{path: {HOMES}, share: mounted}}}}\n" if several else ""
     sample.write_text(
-        f"hub: lab\nengine: docker\nmachines:\n  {first.name}: {{ssh: root@{first.address}, ssh_config: ssh_config}}\n"
-        "https: self-signed\nlogin: {password: file}\n"
+        f"hub: lab\nengine: {'swarm' if several else 'docker'}\nmachines:\n{reached}"
+        f"https: self-signed\nlogin: {{password: file}}\n{homes}"
     )
     reach = "\n".join(f"  ssh -F {shown(config)} {one.name}    # {one.address}" for one in lab.machines)
     return f"""{reach}

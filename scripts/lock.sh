@@ -34,6 +34,10 @@ for lock in "${locks[@]}"; do
     install -m 0644 "$work/one.txt" "$lock.txt"
 done
 
+# Old clients, which agree with nothing of today's: an environment of their own, for tests.
+echo requirements/clients.txt
+compile --generate-hashes requirements/clients.in --output-file requirements/clients.txt >/dev/null
+
 echo "$env_dir/proxy/package-lock.json"
 cat >"$work/package.json" <<JSON
 {
@@ -55,7 +59,7 @@ open(sys.argv[1], "w").write(json.dumps(lock, indent=2) + "\n")
 PY
 install -m 0644 "$work/package.json" "$work/package-lock.json" $env_dir/proxy/
 
-if grep -nEi '://|find-links|index-url|"resolved"|file:' "${locks[@]/%/.txt}" $env_dir/proxy/*.json; then
+if grep -nEi '://|find-links|index-url|"resolved"|file:' "${locks[@]/%/.txt}" requirements/clients.txt $env_dir/proxy/*.json; then
     echo "A lock file names an address (above)." >&2
     exit 1
 fi

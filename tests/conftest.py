@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-pytest.register_assert_rewrite("harness", "cells", "disks", "windows", "machines", "deployed", "fleet")
+pytest.register_assert_rewrite(
+    "harness", "cells", "disks", "windows", "machines", "deployed", "fleet", "guests", "guestfleet"
+)
 pytest_plugins = ["hubs"]
 
 TESTS = Path(__file__).parent
@@ -24,15 +26,17 @@ _hub_logs = pytest.StashKey[list[Path]]()
 
 
 LONGEST = (
-    *("test_systemd_guest.py", "test_clean_root.py", "test_rollback.py", "test_trial.py", "test_status.py"),
-    *("test_edge_apart.py", "test_full_disk.py"),
+    *("test_clean_root.py", "test_nfs_fleet.py", "test_kills.py", "test_server.py", "test_fleet.py", "test_guard.py"),
+    *("test_launch.py", "test_storage.py", "test_openings.py", "test_benchmark.py", "test_rollback.py"),
+    *("test_trial.py", "test_registry.py", "test_edge_apart.py", "test_full_disk.py", "test_fleet_mounts.py"),
+    *("test_full_images.py", "test_status.py", "test_certificate.py", "test_here.py", "test_bare.py"),
 )
 TOGETHER = ("fleet", "server", "swarm")
 """Folders whose files share what takes minutes to make: they stay in one process, as each other file's tests do."""
 
 
 class TogetherScheduling(LoadFileScheduling):
-    """Each process takes a whole file at a time, and a whole folder of those."""
+    """Each process takes a whole file at a time, and a whole folder of those, in the order of `LONGEST`."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])
@@ -41,7 +45,10 @@ class TogetherScheduling(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)  # there is nothing to share out with WORKERS=0
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherScheduling | None:
-    return TogetherScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # or files would come in the order of how many tests they have
+    return TogetherScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     tests/local/... is in group ``local``.
     """
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for item in items:
         group = item.path.relative_to(TESTS).parts[0]
         item.add_marker(group)

@@ -40,3 +40,16 @@ def machines(limit_s: int = 1800) -> list[pytest.MarkDecorator]:
     commands = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
     needed = [command(name, package=wanted) for name, wanted in commands.items()]
     return [root(), *needed, pytest.mark.timeout(limit_s)]
+
+
+def guests(limit_s: int = 900) -> list[pytest.MarkDecorator]:
+    """Emulated machines. ``limit_s``: for one test; images are made of downloaded packages, unless some test has."""
+    commands = {
+        "mmdebstrap": "mmdebstrap",
+        "mke2fs": "e2fsprogs",
+        "qemu-system-x86_64": "qemu-system-x86",
+        "qemu-img": "qemu-utils",
+        "ssh": "openssh-client",
+    }
+    needed = [command(name, package=wanted) for name, wanted in commands.items()]
+    return [root(), linux(), *needed, pytest.mark.timeout(limit_s)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import AsyncIterator, Iterator
 
 import dockerd
@@ -24,6 +25,22 @@ def engine() -> Iterator[dockerd.Dockerd]:
 def reach(engine: dockerd.Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent in this process finds the engine of the tests."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.socket}")
+
+
+@pytest.fixture
+def builds(engine: dockerd.Dockerd) -> Iterator[None]:
+    """For a test that builds by way of the agent."""
+    with (engine.place / "builds").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+@pytest.fixture
+def builds_alone(engine: dockerd.Dockerd) -> Iterator[None]:
+    """For a test of what is removed after a build: nothing is while another process builds."""
+    with (engine.place / "builds").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

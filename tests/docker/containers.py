@@ -23,9 +23,12 @@ from images import PYTHON
 
 from hubfleet.config import default_config
 from hubfleet.config.effective import Effective, effective
+from hubfleet.config.owner import MINIMUM
 from hubfleet.engines.docker.launch import DockerLaunch
 from hubfleet.engines.docker.specification import Settings
-from hubfleet.engines.homes import HOMES_MARKER
+from hubfleet.homes import HOMES_MARKER
+from hubfleet.homes.settings import Limits
+from hubfleet.homes.settings import settings as homes_kept
 from hubfleet.launcher.base import Record, Request
 from hubfleet.layout import Layout
 from hubfleet.units import Bytes
@@ -40,6 +43,11 @@ class OwnTable(Layout):
     @property
     def uids(self) -> Path:
         return self.launcher_dir / "uids.json"
+
+
+def keeping(place: Path, skeleton: Path | None = None) -> dict[str, Any]:
+    """The homes there, kept by whoever asks. `test_homes` has the service that a hub has for it."""
+    return homes_kept(place, skeleton, MINIMUM, Limits())
 
 
 class House:
@@ -69,8 +77,7 @@ class House:
                 "image": image,
                 "python": PYTHON,
                 "network": network or self.hub,
-                "homes": str(layout.homes),
-                "skeleton": None,
+                "keeper": keeping(layout.homes),
                 "hub_account": "",
                 "hub_uid": HUB_GID,
                 "hub_gid": HUB_GID,

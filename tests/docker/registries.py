@@ -10,9 +10,11 @@ import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import bcrypt
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -32,10 +34,17 @@ _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 class Registry:
     """A running one on ``address``; ``name`` is what images' names begin with. Its files are in ``folder``.
 
-    tokens: who asks without a token of theirs is sent there.
+    tokens: who asks without a token of theirs is sent there. accounts: who else may ask nothing, names and passwords.
     """
 
-    def __init__(self, folder: Path, address: str, authority: Pair, tokens: Tokens | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        authority: Pair,
+        tokens: Tokens | None = None,
+        accounts: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder, self.port = folder, free_port()
         self.name = f"{address}:{self.port}"
         self.authority = folder / "authority.crt"
@@ -48,14 +57,23 @@ class Registry:
             "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
             "http": {"addr": self.name, "tls": {"certificate": str(certificate), "key": str(key)}},
             **({"auth": {"token": tokens.settings(place)}} if tokens else {}),
+            **({"auth": {"htpasswd": _htpasswd(place, accounts)}} if accounts else {}),
         }
+        self._place = place
         (place / "config.yml").write_text(json.dumps(settings))
-        with (place / "log").open("wb") as log:
+        self.start()
+
+    def start(self) -> None:
+        """Be there, with what it had before."""
+        with (self._place / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", place / "config.yml"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                ["docker-registry", "serve", self._place / "config.yml"],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         soon(lambda: self._process.poll() is not None or self._status())
-        assert self._process.poll() is None, (place / "log").read_text()
+        assert self._process.poll() is None, (self._place / "log").read_text()
 
     def _status(self) -> int:
         try:
@@ -86,10 +104,16 @@ class Registry:
 
 
 class Tokens:
-    """Gives anybody a token; one that opens what begins with `OPEN`, and for the rest one that opens nothing."""
+    """Gives anybody a token; one that opens what begins with `OPEN`, and for the rest one that opens nothing.
 
-    def __init__(self, folder: Path, address: str, authority: Pair) -> None:
+    accounts: headers of who may do more, and what: "pull", "push".
+    """
+
+    def __init__(
+        self, folder: Path, address: str, authority: Pair, accounts: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._signer = make_pair("signer", authority=True)
+        self._accounts = accounts or {}
         self.asked: list[str] = []
         certificate, key = make_pair(address, by=authority).write(folder, authority)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -99,7 +123,8 @@ class Tokens:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 tokens.asked.append(self.path)
-                body = json.dumps({"token": tokens._token(parse_qs(urlsplit(self.path).query))}).encode()
+                may = tokens._accounts.get(self.headers.get("Authorization", ""), ())
+                body = json.dumps({"token": tokens._token(parse_qs(urlsplit(self.path).query), may)}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -123,9 +148,10 @@ class Tokens:
             "rootcertbundle": str(folder / "signer.pem"),
         }
 
-    def _token(self, asked: dict[str, list[str]]) -> str:
-        kind, name, _ = asked["scope"][0].split(":")
-        access = [{"type": kind, "name": name, "actions": ["pull"]}] if name.startswith(OPEN) else []
+    def _token(self, asked: dict[str, list[str]], may: Sequence[str]) -> str:
+        kind, name, wanted = asked["scope"][0].split(":")
+        actions = [one for one in wanted.split(",") if one in (may or (["pull"] if name.startswith(OPEN) else []))]
+        access = [{"type": kind, "name": name, "actions": actions}]
         now = int(time.time())
         der = self._signer.certificate.public_bytes(Encoding.DER)
         head = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(der).decode()]}
@@ -138,6 +164,13 @@ class Tokens:
     def end(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _htpasswd(folder: Path, accounts: Mapping[str, str]) -> dict[str, str]:
+    """For the registry."""
+    hashed = {name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode() for name, password in accounts.items()}
+    (folder / "htpasswd").write_text("".join(f"{name}:{word}\n" for name, word in hashed.items()))
+    return {"realm": SERVICE, "path": str(folder / "htpasswd")}
 
 
 def _plain(data: bytes) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import grp
 import pwd
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 print("serving", flush=True)
 socketserver.UnixStreamServer(path, Handler).serve_forever()
+"""
+HUB = """
+import sqlite3, sys
+database = sqlite3.connect("/run/there/hub.sqlite")
+columns = [row[1] for row in database.execute("PRAGMA table_info(users)")]
+if sys.argv[2] == "later" and "more" not in columns:
+    database.execute("ALTER TABLE users ADD COLUMN more")
+elif sys.argv[2] == "earlier" and "more" in columns:
+    sys.exit("a later hub has changed the database")
+database.close()
+if sys.argv[3] == "broken":
+    sys.exit("no such table: users")
 """
 BROKEN = ("python3", "-c", "print('no such table: users'); raise SystemExit(4)")
 
@@ -294,6 +308,90 @@ def test_a_replacement_that_was_killed_at_its_end_is_not_done_again(
     assert change.detail == (f"left by an interrupted change: {plain.name}-previous",)
     serves(engine, other)
     assert engine.inspect(plain.name)["Id"] == made
+
+
+def hub(plain: Container, tmp_path: Path, form: str, end: str = "well") -> Container:
+    """As ``plain``, and with a database: a later one changes it, and an earlier one cannot read that."""
+    paths = str(tmp_path / "hub.sqlite"), str(tmp_path / "hub.sqlite.before")
+    argv = ("python3", "-c", HUB + SERVE, "404", form, end)
+    return replace(plain, argv=argv, database=paths[0], database_copy=paths[1], stop_grace=1)
+
+
+def people(tmp_path: Path) -> list[str]:
+    with closing(sqlite3.connect(tmp_path / "hub.sqlite")) as database:
+        return [name for (name,) in database.execute("SELECT name FROM users")]
+
+
+def add(tmp_path: Path, name: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "hub.sqlite")) as database:
+        database.execute("CREATE TABLE IF NOT EXISTS users (name)")
+        database.execute("INSERT INTO users (name) VALUES (?)", (name,))
+        database.commit()
+
+
+def test_an_earlier_one_gets_back_the_database_that_a_later_one_has_changed(
+    engine: dockerd.Dockerd, plain: Container, tmp_path: Path
+) -> None:
+    add(tmp_path, "ada")
+    earlier, later = hub(plain, tmp_path, "earlier"), hub(plain, tmp_path, "later")
+    converge(earlier)
+    add(tmp_path, "bob")
+    with pytest.raises(ApplyError, match=r"no such table(.|\n)*The earlier one serves again"):
+        converge(hub(plain, tmp_path, "later", "broken"))
+    serves(engine, earlier)
+    assert people(tmp_path) == ["ada", "bob"]
+    assert "hub.sqlite.before" not in {one.name for one in tmp_path.iterdir()}
+    converge(later)
+    serves(engine, later)
+    assert people(tmp_path) == ["ada", "bob"]
+    assert "hub.sqlite.before" not in {one.name for one in tmp_path.iterdir()}
+
+
+def test_what_people_did_where_a_killed_change_had_led_is_not_lost(
+    engine: dockerd.Dockerd, plain: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, "ada")
+    later = hub(plain, tmp_path, "later")
+    converge(hub(plain, tmp_path, "earlier"))
+    change = later.diff(look(later))
+    assert change
+    words = ["create", "stop", "update", "rename", "rename", "start", "stop"]
+    assert killed_at(len(words), later, change, monkeypatch)
+    assert len(three(engine, plain)) == 2
+    soon(lambda: later.diff(look(later)).detail[0].startswith("left by"))
+    add(tmp_path, "bob")
+    other = replace(later, depends=("other",))
+    converge(other)
+    serves(engine, other)
+    assert people(tmp_path) == ["ada", "bob"]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("end", ["well", "broken"])
+def test_killed_at_any_word_to_the_engine_the_database_fits_who_serves(
+    engine: dockerd.Dockerd, plain: Container, tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container_agent, "_DEATHS", 1)
+    earlier, later = hub(plain, tmp_path, "earlier"), hub(plain, tmp_path, "later", end)
+    moment, killed = 0, True
+    while killed:
+        moment += 1
+        (tmp_path / "hub.sqlite").unlink(missing_ok=True)
+        add(tmp_path, "ada")
+        converge(earlier)
+        change = later.diff(look(later))
+        assert change
+        killed = killed_at(moment, later, change, monkeypatch)
+        if end == "well":
+            converge(later)
+            serves(engine, later)
+        else:
+            with pytest.raises(ApplyError, match="The earlier one serves again"):
+                converge(later)
+            serves(engine, earlier)
+        assert people(tmp_path) == ["ada"]
+        remove(later)
+    assert moment > 5
 
 
 class Killed(BaseException):

@@ -22,7 +22,7 @@ pytestmark = [
     needs.root(),
     needs.command("dockerd", package="docker.io"),
     needs.command("mmdebstrap"),
-    pytest.mark.usefixtures("reach"),
+    pytest.mark.usefixtures("reach", "builds"),
 ]
 
 

@@ -47,6 +47,26 @@ async def test_a_server_comes_up_answers_and_is_stopped(house: House, launch: Do
     await launch.stop(guest.record, grace=10)  # what is gone is success
 
 
+async def test_somebody_s_server_has_another_image(house: House, tmp_path: Path) -> None:
+    base, tag = "quay.io/ours/other:1", f"{house.settings.image}-other"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {house.settings.image}\nRUN echo other >/etc/which && groupadd --gid 4712 others\n"
+    )
+    house.engine.docker("build", "--quiet", "--tag", tag, str(tmp_path))
+    launch = house.launch(images={base: tag})
+    try:
+        code = (
+            "import grp, os; print(os.path.exists('/etc/which'), 'others' in [one.gr_name for one in grp.getgrall()])"
+        )
+        ada, ben = await house.start(launch, "ada", image=base), await house.start(launch, "ben")
+        assert [await guest.run(code) for guest in (ada, ben)] == ["True True\n", "False False\n"]
+        for guest in (ada, ben):
+            await launch.stop(guest.record, grace=5)
+    finally:
+        await launch.close()
+        house.engine.docker("rmi", "--force", tag)
+
+
 async def test_its_directory_is_for_its_user_the_hub_and_the_proxy(house: House, launch: DockerLaunch) -> None:
     guest = await house.start(launch, "ada")
     run = Path(guest.socket).parent.stat()
@@ -76,7 +96,7 @@ async def test_a_home_stays_its_users(house: House, launch: DockerLaunch) -> Non
 
 
 async def test_homes_that_are_not_kept_end_with_their_server(house: House) -> None:
-    launch = house.launch(homes=None)
+    launch = house.launch(keeper=None)
     guest = await house.start(launch, "ada")
     await guest.run("open('passing', 'w')")
     passing = house.layout.state / "passing-homes"

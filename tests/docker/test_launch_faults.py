@@ -15,7 +15,7 @@ from subprocess import PIPE
 import dockerd
 import pytest
 import pytest_asyncio
-from containers import Guest, House, until
+from containers import Guest, House, keeping, until
 from images import PYTHON
 
 import needs
@@ -102,7 +102,7 @@ async def test_the_server_exits_at_once(house: House) -> None:
     skeleton = house.layout.base / "skeleton"
     (skeleton / ".jupyter").mkdir(parents=True)
     (skeleton / ".jupyter" / "jupyter_server_config.py").write_text("import sys; sys.exit('bad words')")
-    launch = house.launch(skeleton=skeleton)
+    launch = house.launch(keeper=keeping(house.layout.homes, skeleton))
     assert await fails(house, launch, "exited") == "it exited with code 1. It said last: bad words"
     assert "bad words\n" in house.log("ada")
     await launch.close()
@@ -260,8 +260,8 @@ class OwnEngine(dockerd.Dockerd):
         assert saving.wait() == 0
         context = self.place / "context"
         (context / "hubfleet_singleuser").mkdir(parents=True)
-        for name in ("__init__.py", "enter.py", "server.py"):
-            shutil.copy(Path(singleuser.__file__).parent / name, context / "hubfleet_singleuser")
+        for file in Path(singleuser.__file__).parent.glob("*.py"):
+            shutil.copy(file, context / "hubfleet_singleuser")
         (context / "jupyterhub-singleuser").write_text(SMALL_SERVER)
         (context / "jupyterhub-singleuser").chmod(0o755)
         (context / "Dockerfile").write_text(SMALL_IMAGE)

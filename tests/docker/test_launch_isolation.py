@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from confined import PREAMBLE
+from confined import PREAMBLE, fork_bomb
 from containers import Guest, House, until
 
 import needs
@@ -156,25 +156,7 @@ print(sorted(found))
 async def test_a_fork_bomb_ends_at_the_limit(house: House, launch: DockerLaunch) -> None:
     limit = 150
     guest = await house.start(launch, "ada", processes=limit)
-    code = """
-import time
-children = []
-try:
-    for _ in range(400):
-        pid = os.fork()
-        if not pid:
-            time.sleep(30)
-            os._exit(0)
-        children.append(pid)
-    print("OPEN")
-except OSError as error:
-    print("blocked:", error)
-for pid in children:
-    os.kill(pid, 9)
-for pid in children:
-    os.waitpid(pid, 0)
-"""
-    await blocked(guest, code)
+    await blocked(guest, fork_bomb(400, 30))
     assert await launch.poll(guest.record) == Running()
     assert guest.described()["HostConfig"]["PidsLimit"] == limit
 

@@ -147,16 +147,21 @@ class Proxy:
 
 
 class Network:
-    """A network of its own, where ports 80 and 443 are free and names are what the test says."""
+    """A network of its own, where ports 80 and 443 are free and names are what the test says.
 
-    def __init__(self, folder: Path, *names: str) -> None:
+    address: where the names lead. apart: False leaves it this machine's network, with these names.
+    """
+
+    def __init__(self, folder: Path, *names: str, address: str = "127.0.0.1", apart: bool = True) -> None:
         hosts = folder / "hosts"
-        hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names)))
-        script = f"ip link set lo up && mount --bind {hosts} /etc/hosts && touch {folder}/up && exec sleep 100000"
-        argv = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script]
+        hosts.write_text("".join(f"{address} {name}\n" for name in names) + "127.0.0.1 localhost\n")
+        link = "ip link set lo up && " if apart else ""
+        script = f"{link}mount --bind {hosts} /etc/hosts && touch {folder}/up && exec sleep 100000"
+        kinds = ["--net", "--mount"] if apart else ["--mount"]
+        argv = ["unshare", *kinds, "--propagation", "private", "sh", "-c", script]
         self._program = Program(argv, folder / "network.log")
         soon((folder / "up").exists)
-        self.enter = ("nsenter", f"--target={self._program.process.pid}", "--net", "--mount", "--")
+        self.enter = ("nsenter", f"--target={self._program.process.pid}", *kinds, "--")
 
     def end(self) -> None:
         self._program.end()
@@ -251,12 +256,15 @@ class Gate:
 
 
 class Authority:
-    """A Caddy that gives certificates for names of its network, at a directory with a chain of its own."""
+    """A Caddy that gives certificates for names of its network, at a directory with a chain of its own.
 
-    def __init__(self, folder: Path, network: Network) -> None:
+    name: what it is asked by, a name or an address.
+    """
+
+    def __init__(self, folder: Path, network: Network, name: str = AUTHORITY) -> None:
         folder.mkdir()
         self.folder, self._network = folder, network
-        self.url = f"https://{AUTHORITY}:9443/acme/local/directory"
+        self.url = f"https://{name}:9443/acme/local/directory"
         self.root = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
         server = {
             "listen": [":9443"],
@@ -264,13 +272,13 @@ class Authority:
             "tls_connection_policies": [{}],
             "routes": [{"handle": [{"handler": "acme_server"}]}],
         }
-        policy = {"subjects": [AUTHORITY], "issuers": [{"module": "internal"}]}
+        policy = {"subjects": [name], "issuers": [{"module": "internal"}]}
         data = {
             "admin": {"disabled": True, "config": {"persist": False}},
             "storage": {"module": "file_system", "root": str(folder / "storage")},
             "apps": {
                 "http": {"http_port": 9080, "https_port": 9443, "servers": {"acme": server}},
-                "tls": {"certificates": {"automate": [AUTHORITY]}, "automation": {"policies": [policy]}},
+                "tls": {"certificates": {"automate": [name]}, "automation": {"policies": [policy]}},
                 "pki": {"certificate_authorities": {"local": {"install_trust": False}}},
             },
         }

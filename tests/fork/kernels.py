@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,13 @@ def pid_of(kernel: Kernel) -> int:
 def forked(kernel: Kernel) -> bool:
     """Whether it has the image of the parent of kernels; it has to run code for that."""
     return is_forked(pid_of(kernel), the_parent_of_kernels(kernel.person.hub))
+
+
+def kill_starter(person: Person) -> None:
+    """A request that comes while it dies would be answered by nobody, which is told in other words."""
+    starter = the_starter(person)
+    os.kill(starter, signal.SIGKILL)
+    await_that("the starter has gone", lambda: not alive(starter))
 
 
 def alive(pid: int) -> bool:

@@ -20,6 +20,7 @@ from kernels import (
     alive,
     end,
     forked,
+    kill_starter,
     new_kernel,
     pid_of,
     processes_of,
@@ -89,7 +90,7 @@ def normal(found: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_forked_kernel_is_like_a_plain_one(kim: Person, kernel: Kernel) -> None:
     fast = told(kernel)
-    os.kill(the_starter(kim), signal.SIGKILL)
+    kill_starter(kim)
     other = kim.kernel()
     assert not forked(other)
     plain = told(other)
@@ -240,7 +241,7 @@ def process_limit(pid: int) -> Path:
 
 def test_a_dead_starter_is_missed_by_nobody(kim: Person, kernel: Kernel) -> None:
     pid = pid_of(kernel)
-    os.kill(the_starter(kim), signal.SIGKILL)
+    kill_starter(kim)
     other = kim.kernel()
     assert not forked(other)
     assert "Kernels are started plainly from now on" in log(kim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +25,15 @@ def lab() -> Iterator[Lab]:
         made = Lab(engine, Path(place), owner=str(os.getpid()))
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Path]:
+    """A directory for machines that see the same homes; what is in it belongs to many."""
+    place = Path(tempfile.mkdtemp(prefix="hubfleet-homes-", dir="/srv"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
 
 
 @pytest.fixture

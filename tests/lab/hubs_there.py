@@ -15,17 +15,23 @@ from machines import Machine
 
 import command
 from hubfleet.cli import talk
-from hubfleet.cli.deployment import Options, open_deployment
+from hubfleet.cli.begin import open_deployment
+from hubfleet.cli.reading import Options
 from hubfleet.layout import ROOT_BASE
 
 
-def write_files(folder: Path, machine: Machine, **settings: Any) -> None:
-    """A hubfleet.yaml for a hub on this machine, and what ssh has to know for it. None takes a setting out."""
+def write_ssh_config(folder: Path, machine: Machine) -> dict[str, str]:
+    """What ssh has to know, and how a configuration says that the machine is reached."""
     options = machine.options()
     pairs = [option.replace("=", " ", 1) for word, option in pairwise(options) if word == "-o"]
     key = options[options.index("-i") + 1]
     (folder / "ssh_config").write_text("\n".join(["Host *", f"IdentityFile {key}", *pairs]) + "\n")
-    reached = {"ssh": f"root@{machine.address}", "ssh_config": "ssh_config"}
+    return {"ssh": f"root@{machine.address}", "ssh_config": "ssh_config"}
+
+
+def write_files(folder: Path, machine: Machine, **settings: Any) -> None:
+    """A hubfleet.yaml for a hub on this machine, and what ssh has to know for it. None takes a setting out."""
+    reached = write_ssh_config(folder, machine)
     told = {
         "hub": "lab",
         "engine": "docker",

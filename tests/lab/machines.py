@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import tarfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dockerd
@@ -25,7 +25,7 @@ ACCOUNTS = {"root": "/root", "admin": "/home/admin"}
 LABEL = "hubfleet-test.lab"
 _IMAGE = "hubfleet-test/machine"
 _FILES = Path(__file__).parent / "image"
-_NETWORK = "172.30.{}.0/24"
+_NETWORK, _PRIVATE = "172.30.{}.0/24", "172.31.{}.0/24"
 _FIRST_ADDRESS = 11
 
 # All that systemd, a firewall and a Docker engine inside need. Not --privileged, which asks for more than containers
@@ -52,10 +52,13 @@ _REGISTRIES = (
 
 
 class Machine:
-    """One machine. ``name`` is its host name, ``address`` is kept as long as it exists."""
+    """One machine. ``name`` is its host name, ``address`` is kept as long as it exists.
+
+    ``private``: its address in a network that only machines have, see `Lab.wire`; "" without one.
+    """
 
     def __init__(self, lab: Lab, name: str, address: str) -> None:
-        self.lab, self.name, self.address = lab, name, address
+        self.lab, self.name, self.address, self.private = lab, name, address, ""
         self.container = f"{lab.network}-{name}"
 
     def options(self, key: str = "user") -> list[str]:
@@ -92,6 +95,8 @@ class Machine:
             [process] if isinstance(process, int) else [int(one) for one in self.run("pgrep", "-x", process).split()]
         )
         words = " ".join(map(str, found))
+        if process == "dockerd":  # after its third start within a minute systemd would leave it
+            self.run("systemctl reset-failed docker.service")
         self.run(f"kill -9 {words}")
         soon(lambda: self.run(f"kill -0 {words} 2>/dev/null || echo gone") == "gone")
         return found
@@ -157,23 +162,38 @@ class Lab:
         self.engine, self.place, self.owner = engine, place, owner
         self.machines: list[Machine] = []
         self.network = f"hubfleet-lab-{uuid.uuid4().hex[:8]}"
+        self._wires: list[str] = []
         for name in ("user", "stranger"):
             _make_key(place / name)
         (place / "known_hosts").touch()
         sweep(engine)
         begin = os.getpid()
-        self._prefix = self._make_network(numbers or [128 + (begin + step) % 128 for step in range(128)])
+        self._numbers = numbers or [128 + (begin + step) % 128 for step in range(128)]
+        self._prefix = self._make_network(self.network, _NETWORK)
 
-    def _make_network(self, numbers: Sequence[int]) -> str:
+    def _make_network(self, name: str, form: str, *more: str) -> str:
         """With addresses that no other network has; returns what they begin with."""
-        options = ["--label", f"{LABEL}={self.owner}"]
-        for number in numbers:
-            subnet = _NETWORK.format(number)
-            said = self.engine.docker("network", "create", *options, "--subnet", subnet, self.network, check=False)
+        options = ["--label", f"{LABEL}={self.owner}", *more]
+        # An engine that was killed may have left a bridge that no engine knows of, which would be asked instead.
+        here = subprocess.run(["ip", "-4", "-o", "addr"], check=True, capture_output=True, text=True).stdout
+        for number in self._numbers:
+            subnet = form.format(number)
+            if f" {subnet.rpartition('.')[0]}." in here:
+                continue
+            said = self.engine.docker("network", "create", *options, "--subnet", subnet, name, check=False)
             if "overlap" not in said:
-                assert self.engine.inspect(self.network), said
+                assert self.engine.inspect(name), said
                 return subnet.rpartition(".")[0]
-        raise AssertionError(f"taken: {_NETWORK.format(numbers[0])} and all others like it")
+        raise AssertionError(f"taken: {form.format(self._numbers[0])} and all others like it")
+
+    def wire(self, *machines: Machine) -> None:
+        """Give machines a second network to themselves, which leads nowhere else."""
+        name = f"{self.network}-private-{len(self._wires)}"
+        prefix = self._make_network(name, _PRIVATE, "--internal")
+        self._wires.append(name)
+        for number, machine in enumerate(machines):
+            machine.private = f"{prefix}.{_FIRST_ADDRESS + number}"
+            self.engine.docker("network", "connect", "--ip", machine.private, name, machine.container)
 
     def options(self, key: str = "user") -> list[str]:
         """To ssh, for all machines."""
@@ -182,17 +202,25 @@ class Lab:
         given = [*words, "GlobalKnownHostsFile=/dev/null", "LogLevel=ERROR"]
         return ["-F", "none", "-i", f"{self.place}/{key}", *(word for one in given for word in ("-o", one))]
 
-    def start(self, name: str = "hub1", docker_installed: bool = False, shared: Path | None = None) -> Machine:
+    def start(
+        self,
+        name: str = "hub1",
+        docker_installed: bool = False,
+        shared: Path | None = None,
+        more: Mapping[Path, str] | None = None,
+    ) -> Machine:
         """A new machine; it is up when this returns. With Docker installed, its engine is off: see `start_docker`.
 
         ``shared``: a directory of this machine that it has at the same place, as machines have of one file server.
+        ``more``: others, that it has at other places.
         """
         image = make_image(self.engine, "docker" if docker_installed else "bare")
         machine = Machine(self, name, f"{self._prefix}.{_FIRST_ADDRESS + len(self.machines)}")
-        label, place = f"{LABEL}={self.owner}", ["--network", self.network, "--ip", machine.address]
-        options = ["--name", machine.container, "--hostname", name, "--label", label, *place, *_resolver(), *_OPTIONS]
+        label, at = f"{LABEL}={self.owner}", ["--network", self.network, "--ip", machine.address]
+        options = ["--name", machine.container, "--hostname", name, "--label", label, *at, *_resolver(), *_OPTIONS]
         if shared is not None:
             options += ["--volume", f"{shared}:{shared}"]
+        options += [word for source, place in (more or {}).items() for word in ("--volume", f"{source}:{place}")]
         self.engine.docker("create", *options, image)
         self.machines.append(machine)
         self._furnish(machine)
@@ -221,7 +249,7 @@ class Lab:
         """Remove the machines and all they had."""
         for machine in self.machines:
             self.engine.docker("rm", "--force", "--volumes", machine.container)
-        self.engine.docker("network", "rm", self.network)
+        self.engine.docker("network", "rm", self.network, *self._wires)
 
 
 def make_image(engine: dockerd.Dockerd, kind: str) -> str:

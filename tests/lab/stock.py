@@ -45,12 +45,12 @@ def stocked(lab: Lab, name: str = "hub1", shared: Path | None = None) -> Machine
             made = [entry for entry in shelf.iterdir() if entry.is_dir() and not entry.name.endswith(_PARTIAL)]
             made.sort(key=lambda one: one.stat().st_ctime)
             if made:
-                _copy(made[-1], _volume(machine))
+                _copy(made[-1], volume(machine))
             for old in made[: 1 - _KEPT]:
                 shutil.rmtree(old)
             _fill(machine, images, shelf / tags)
             return machine
-        _copy(shelf / tags, _volume(machine))
+        _copy(shelf / tags, volume(machine))
     machine.start_docker()
     return machine
 
@@ -70,12 +70,12 @@ def _fill(machine: Machine, images: list[Image], place: Path) -> None:
     machine.run(f"systemctl stop {_SERVICES}")
     partial = place.with_name(f"{place.name}{_PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
-    _copy(_volume(machine), partial)
+    _copy(volume(machine), partial)
     partial.rename(place)
     machine.run(f"systemctl start {_SERVICES}")
 
 
-def _volume(machine: Machine) -> Path:
+def volume(machine: Machine) -> Path:
     """Where a machine's engine keeps all it has, as seen from here."""
     mounts = machine.lab.engine.inspect(machine.container)["Mounts"]
     return Path(next(mount["Source"] for mount in mounts if mount["Destination"] == "/var/lib/docker"))

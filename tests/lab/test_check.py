@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dockerd
 import pytest
@@ -13,8 +14,6 @@ from machines import Lab, Machine
 
 import command
 import needs
-from hubfleet.cli.deployment import Options, open_deployment
-from hubfleet.machines import SSHMachine
 from waiting import soon
 
 pytestmark = needs.machines(900)
@@ -38,6 +37,18 @@ def test_a_healthy_machine_has_no_problem_and_is_not_changed(machine: Machine, t
     assert "its kernel has what containers and the firewall need" in found["ok"]
     after = machine.run("find /etc /usr /var/lib /root -newer /proc/1 -type f | sort; docker ps --all; docker images")
     assert after == before
+
+
+def test_who_could_listen_on_the_way_is_told_by_check_and_before_anything_is_done(
+    machine: Machine, tmp_path: Path
+) -> None:
+    without: dict[str, Any] = {"https": "off", "listen": {"address": "0.0.0.0", "port": 8000}}
+    for settings, words in (({}, "browsers warn of the hub"), (without, "travel unencrypted to 0.0.0.0:8000")):
+        write_files(tmp_path, machine, **settings)
+        assert [text for text in findings(tmp_path)["note"] if words in text]
+        assert words in " ".join(command.run(tmp_path, "plan").out.split())
+    write_files(tmp_path, machine, https="off")
+    assert not [text for text in findings(tmp_path)["note"] if "encrypted" in text]
 
 
 def test_who_holds_a_port_is_named(machine: Machine, tmp_path: Path) -> None:
@@ -67,15 +78,25 @@ def test_an_address_that_the_machine_does_not_have(machine: Machine, tmp_path: P
     assert findings(tmp_path)["problem"] == []
 
 
-def test_a_clock_that_is_far_behind(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container shares its clock with this machine, so what it tells of it is changed on the way."""
+@pytest.fixture
+def late(machine: Machine) -> Iterator[None]:
+    """Its Python tells a time an hour ago: the clock of a container is this machine's, and stays."""
+    place, behind = "/usr/local/bin/python3", "import time; true = time.time; time.time = lambda: true() - 3600"
+    script = f"""#!/bin/sh
+[ "$3" = -c ] || exec /usr/bin/python3 "$@"
+exec /usr/bin/python3 "$1" "$2" -c "{behind}
+$4"
+"""
+    machine.run(f"cat > {place} && chmod +x {place}", text=script)
+    yield
+    machine.run("rm", place)
+
+
+def test_a_clock_that_is_far_behind(machine: Machine, late: None, tmp_path: Path) -> None:
     write_files(tmp_path, machine)
-    monkeypatch.chdir(tmp_path)
-    true = SSHMachine.facts
-    monkeypatch.setattr(SSHMachine, "facts", lambda self: {**true(self), "time": true(self)["time"] - 3600})
-    deployment = open_deployment(Options())
-    (problem,) = [finding.text for finding in deployment.check() if finding.level == "problem"]
-    deployment.machine.close()
+    (problem,) = findings(tmp_path)["problem"]
+    seconds = int(problem.removeprefix("its clock is ").partition(" ")[0])
+    assert 3590 <= seconds <= 3610
     assert "s behind the one here" in problem
     assert "Try: timedatectl set-ntp true" in problem
 
@@ -111,6 +132,30 @@ def test_a_name_that_leads_nowhere_or_to_the_machine(machine: Machine, tmp_path:
     found = findings(tmp_path)
     assert found["problem"] == []
     assert [text for text in found["note"] if text.startswith("192.0.2.7 leads to 192.0.2.7, and hub1 has ")]
+
+
+def test_a_machine_that_reaches_nothing_outside(machine: Machine, tmp_path: Path) -> None:
+    """What images are built on is there, but not what goes into them."""
+    write_files(tmp_path, machine)
+    names = ("the source of Debian packages (apt)", "the index of Python packages")
+
+    def said(level: str) -> list[str]:
+        texts = findings(tmp_path)[level]
+        return [name for name in names if any(text.startswith(name) for text in texts)]
+
+    assert said("note") == []
+    network = machine.address.rpartition(".")[0]
+    kept = ["ct state established accept", "oif lo accept", f"ip daddr {network}.0/24 accept"]
+    chain = "\n".join(["type filter hook output priority 0; policy drop;", *kept])
+    machine.run("nft -f -", text=f"table inet lab {{\nchain out {{\n{chain}\n}}\n}}\n")  # at once, or we are cut off
+    try:
+        found = findings(tmp_path)
+        assert found["problem"] == []
+        assert said("note") == [*names]
+        assert all("cannot be reached from there (" in text for text in found["note"] if text.startswith(names))
+        assert all("network.proxy" in text for text in found["note"] if text.startswith(names))
+    finally:
+        machine.run("nft delete table inet lab")
 
 
 def test_it_connects_once(machine: Machine, tmp_path: Path) -> None:

@@ -94,8 +94,7 @@ def place(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture
 def site(place: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The hub, and this process trusts its edge's authority."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
-        monkeypatch.setenv(name, str(place.root))
+    place.trusted(monkeypatch)
     return place
 
 
@@ -170,7 +169,7 @@ def test_it_moves_while_a_kernel_runs_and_people_come_in(site: Site, known: dict
         site.up()
     assert seen.count(False) <= 3, "the hub was away while it moved"
 
-    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "gate"}
+    assert site.parts(site.machine) == {"homes", "launcher", "proxy", "hub", "gate"}
     assert site.parts(site.front) == {"edge"}
     assert not open_port(site.machine, 443)
     assert not open_port(site.machine, 80)
@@ -180,7 +179,14 @@ def test_it_moves_while_a_kernel_runs_and_people_come_in(site: Site, known: dict
     status = site.status()
     assert (status["state"], status["problems"]) == ("running", [])
     where = {name: part["machine"] for name, part in status["processes"].items()}
-    assert where == {"launcher": "hub1", "proxy": "hub1", "hub": "hub1", "gate": "hub1", "edge": "front"}
+    assert where == {
+        "homes": "hub1",
+        "launcher": "hub1",
+        "proxy": "hub1",
+        "hub": "hub1",
+        "gate": "hub1",
+        "edge": "front",
+    }
     assert status["certificate"]["names"] == [site.front.address]
     assert "serving initial configuration" in site.run("logs", "edge").stdout
     assert "front: front reaches hub1" not in (checked := site.run("check").stdout)
@@ -229,6 +235,20 @@ def test_a_stranger_at_the_gate_gets_nothing(site: Site, tmp_path: Path) -> None
     link = Link(**json.loads(site.machine.run("cat", f"{site.state}/secrets/link.json")))
     assert asked(site, tmp_path, link.gate_certificate, link.gate_key) == b""
     assert asked(site, tmp_path, link.edge_certificate, link.edge_key).startswith(b"HTTP/1.1 200 OK"), "it is there"
+
+
+def test_a_gate_that_is_killed_is_back_and_kernels_went_on(site: Site, known: dict[str, Any]) -> None:
+    kernel = on(site, known)
+    first = site.process("gate")
+    others = {part: site.process(part) for part in ("hub", "proxy", "launcher")}
+    site.machine.kill(first)
+    soon(lambda: site.process("gate") not in (0, first), 60)
+    soon(lambda: _login(site.front), 60)
+    on(site, known).close()
+    kernel.close()
+    assert {part: site.process(part) for part in others} == others
+    soon(lambda: site.status()["state"] == "running", 60)
+    assert site.changes() == []
 
 
 PROBE = """
@@ -337,7 +357,7 @@ def test_it_is_rolled_back_to_one_machine_and_the_edges_place_is_clean(site: Sit
     with watched(site.machine, site.front) as seen:
         site.run("rollback", "1", "--yes")
     assert seen.count(False) <= 3, "the hub was away while it moved"
-    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "edge"}
+    assert site.parts(site.machine) == {"homes", "launcher", "proxy", "hub", "edge"}
     assert site.parts(site.front) == set()
     assert site.front.docker("images", "--quiet", "hubfleet/edge") == ""
     assert not open_port(site.front, 443)
@@ -351,7 +371,7 @@ def test_it_is_rolled_back_to_one_machine_and_the_edges_place_is_clean(site: Sit
 def test_and_to_two_again(site: Site, known: dict[str, Any]) -> None:
     two = next(number for number in range(2, 6) if "front" in machines(site, number))
     site.run("rollback", str(two), "--yes", timeout=600)
-    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "gate"}
+    assert site.parts(site.machine) == {"homes", "launcher", "proxy", "hub", "gate"}
     assert site.parts(site.front) == {"edge"}
     site.move(apart=True)
     assert site.changes() == []
@@ -369,21 +389,21 @@ def test_an_edge_that_is_lost_is_replaced_by_the_hubs_machine(site: Site) -> Non
     site.move(apart=False)
     said = site.up()
     assert "front cannot be reached" in said
-    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "edge"}
+    assert site.parts(site.machine) == {"homes", "launcher", "proxy", "hub", "edge"}
     assert site.status()["state"] == "running"
     assert _login(site.machine)
     site.front.start()
     assert site.changes() == []
     site.move(apart=True)
     site.up()
-    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "gate"}
+    assert site.parts(site.machine) == {"homes", "launcher", "proxy", "hub", "gate"}
     assert _login(site.front)
 
 
 def test_it_moves_back_and_all_of_both_is_deleted(site: Site, known: dict[str, Any]) -> None:
     site.move(apart=False)
     site.up()
-    assert site.parts(site.machine) == {"launcher", "proxy", "hub", "edge"}
+    assert site.parts(site.machine) == {"homes", "launcher", "proxy", "hub", "edge"}
     assert site.parts(site.front) == set()
     assert site.changes() == []
     on(site, known).close()

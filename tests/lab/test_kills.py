@@ -15,6 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from stock import stocked
 
 import hubfleet
 import needs
-from hubfleet.errors import ApplyError, UnreachableError
+from hubfleet.errors import ApplyError, LockedError, UnreachableError
 
 pytestmark = needs.machines()
 
@@ -36,7 +37,7 @@ BEFORE_ANY = {f"create directory {path}" for path in ("/var/lib/hubfleet", STATE
 LOCK_S = 120.0
 """For the step that was begun: the longest is a trial, or to build an image of which most is there."""
 BACK_S = 60.0
-REPLACED = ("launcher", "proxy", "hub")
+REPLACED = ("homes", "launcher", "proxy", "hub")
 DOES = "stopping the earlier {}", "starting {}", "waiting for {} to answer"
 """What is told of the replacing of a part's container."""
 MOST = 150
@@ -95,6 +96,14 @@ class Up:
                 return line
             self._take()
         return None
+
+    def await_step(self) -> bool:
+        """Until it stands at the beginning of its first step; False when it has come to its end before."""
+        while text := self._look():
+            if _STEP.match(text):
+                return True
+            self._take()
+        return False
 
     def _look(self) -> str:
         """What it has said last, which stays where it is; empty at the end."""
@@ -284,6 +293,28 @@ def test_an_upgrade_is_killed_at_every_step_and_the_kernel_runs_on(
     hub.up()
     assert again(kernel) == before
     assert [line for line in differences(traces(hub.machine), had) if not line.startswith("images: ")] == []
+
+
+TIMES = 20
+
+
+def test_of_two_at_once_one_wins_each_time(plain: tuple[HubThere, set[str]]) -> None:
+    """Who wins stands at the first step until the other has been told. Another class password is a cheap change."""
+    hub, _ = plain
+    secrets = hub.folder / "hubfleet.secrets.yaml"
+    for number in range(TIMES):
+        word = f"word-{number}-of-the-class"
+        secrets.write_text(secrets.read_text().replace(hub.password("class_password"), word))
+        both = [Up(hub) for _ in range(2)]
+        with ThreadPoolExecutor() as beside:
+            stand = list(beside.map(lambda up: up.await_step(), both))
+        assert sorted(stand) == [False, True], [up.text for up in both]
+        loser, winner = both[stand.index(False)], both[stand.index(True)]
+        assert loser.end() == LockedError.exit_code, loser.text
+        assert "is changing this hub now. Nothing was changed" in " ".join(loser.text.split())
+        assert winner.end() == 0, winner.text
+        assert hub.changes() == []
+        assert word in hub.machine.run("cat", f"{STATE}/hub/hub-secrets.json")
 
 
 def processes(machine: Machine) -> set[str]:

@@ -38,7 +38,8 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 def test_what_is_printed_leads_to_the_machines(checkout: Path) -> None:
     said = lab(checkout, "up", "2")
-    for name in ("hub1", "hub2"):
+    assert "removes it all" in said, said
+    for name in ("hub1", "worker1"):
         command = next(line for line in said.splitlines() if line.endswith(name) or f"{name} " in line).partition("#")[
             0
         ]
@@ -54,6 +55,9 @@ def test_what_is_printed_leads_to_the_machines(checkout: Path) -> None:
         text=True,
     )
     assert "hub1 is reached as root" in checked.stdout, checked.stderr
+    assert "worker1 is reached as root" in checked.stdout, checked.stderr
+    assert "hub1: /srv/homes is a file system of its own" in checked.stdout
+    assert "does not reach" not in checked.stdout
     assert "There is a lab already" in lab(checkout, "up", "1")
     with dockerd.shared() as engine:
         keeper = Path("/proc") / (checkout / ".lab" / "keeper").read_text()

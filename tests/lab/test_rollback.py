@@ -257,6 +257,25 @@ def test_a_database_that_the_hub_could_not_read_is_put_back(
     assert alive(kernel)
 
 
+def test_a_database_that_the_hub_could_read_is_put_back_for_who_asks(
+    operator: Operator, machine: Machine, kernel: Kernel, two: Two
+) -> None:
+    dan = operator.person("dan")
+    assert dan.log_in().status_code == 302
+    said = operator.types("rollback", "1", "--database", "--yes")
+    assert "the hub's database becomes that of" in said
+    assert parts(machine) == two[0]
+    assert "ada" in people(machine)
+    assert "dan" not in people(machine)
+    assert dan.log_in().status_code != 302
+    assert alive(kernel)
+    operator.types("rollback", "--database", "--yes")
+    assert {"ada", "dan"} <= people(machine)
+    assert dan.log_in().status_code == 302
+    assert parts(machine) == two[1]
+    assert alive(kernel)
+
+
 def test_a_generation_whose_image_is_gone_is_refused_before_anything_changes(
     operator: Operator, machine: Machine, ada: Person, two: Two
 ) -> None:

@@ -39,6 +39,9 @@ BROKEN = f"""FROM {dockerd.BASE}
 RUN place=$(python3 -c 'import site; print(site.getsitepackages()[0])') && mkdir -p $place && \
     printf '%s\\n' '{DYING}' >$place/course.pth
 """
+HANGS_S = 20.0
+READY_S = 40.0
+"""For the other parts of a second hub, and its removal."""
 KERNEL_S = 15.0
 """From the notebook to the end, for a kernel that ends at its start; who asks nobody waits for a minute."""
 
@@ -205,6 +208,28 @@ def test_a_release_whose_hub_does_not_start(
     said = site.up(code=4)
     assert f"{TRIED} failed: hubfleet-lab_try-hub ended. The end of the log of hubfleet-lab_try-hub:" in said
     assert "\n    no such setting: colour" in said
+    assert (site.parts(), site.files()) == before
+    assert work.goes_on()
+    assert site.nothing_left()
+
+
+def test_a_release_whose_hub_never_answers(
+    site: Site, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for without end; how long is shortened here, for both sides of the connection."""
+    before = site.parts(), site.files()
+    shutil.copytree(Path(hubfleet.__file__).parent, tmp_path / "hubfleet")
+    with (tmp_path / "hubfleet" / "hub" / "jupyterhub_config.py").open("a") as config:
+        config.write("print('waiting for the moon', flush=True); import time; time.sleep(9999)\n")
+    with (tmp_path / "hubfleet" / "agent" / "trial.py").open("a") as agent:
+        agent.write(f"READY_LIMIT_S = {HANGS_S}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    site.write()
+    said, took = site.timed("starting a second hub beside the one that serves")
+    assert f"{TRIED} failed: hubfleet-lab_try-hub does not answer after {HANGS_S:.0f} s." in said
+    assert "waiting for the moon" in said
+    assert "The hub goes on as it was; nothing of it was replaced." in said
+    assert HANGS_S < took < HANGS_S + READY_S
     assert (site.parts(), site.files()) == before
     assert work.goes_on()
     assert site.nothing_left()

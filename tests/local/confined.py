@@ -58,6 +58,29 @@ def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 """
 
+
+def fork_bomb(processes: int, seconds: int) -> str:
+    """Code that starts so many processes, which last so long; it prints OPEN if it may."""
+    return f"""
+import time
+children = []
+try:
+    for _ in range({processes}):
+        pid = os.fork()
+        if not pid:
+            time.sleep({seconds})
+            os._exit(0)
+        children.append(pid)
+    print("OPEN")
+except OSError as error:
+    print("blocked:", error)
+for pid in children:
+    os.kill(pid, 9)
+for pid in children:
+    os.waitpid(pid, 0)
+"""
+
+
 Spec = dict[str, Any]
 Removal = Callable[[Spec], None]
 

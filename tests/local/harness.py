@@ -106,8 +106,11 @@ class Person:
         return found[-1].value or ""
 
     def form(self, page: str, data: dict[str, str]) -> requests.Response:
-        """Open one of the hub's pages and send its form."""
-        self.session.get(f"{self.hub.url}/hub/{page}")
+        """Open one of the hub's pages and send its form.
+
+        Somebody who is logged in is led away from the log-in, to a server that is started then and there: not followed.
+        """
+        self.session.get(f"{self.hub.url}/hub/{page}", allow_redirects=False)
         xsrf = self.xsrf
         return self.session.post(f"{self.hub.url}/hub/{page}", data={**data, "_xsrf": xsrf}, allow_redirects=False)
 
@@ -168,6 +171,16 @@ class Person:
         which = f"servers/{server}" if server else "server"
         self.api("DELETE", f"/users/{quote(self.name)}/{which}")
         await_that(f"{self.name}'s server {server} is gone", lambda: server not in self.servers())
+
+    def room(self, data: dict[str, str] | None = None) -> str:
+        """The page where room is made, as a browser has it; with what a form sends."""
+        address = f"{self.hub.url}/user/{self.name}/hubfleet/room"
+        text = self.session.get(address).text
+        if data is not None:
+            token = re.search(r'name="_xsrf" value="([^"]*)"', text)
+            assert token, text
+            text = self.session.post(address, data={**data, "_xsrf": token[1]}).text
+        return text
 
     def servers(self) -> dict[str, Any]:
         """Servers that run or start, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -307,6 +308,30 @@ def expect_failed_start(page: Page, why: str) -> None:
     assert "Error" not in page.locator(".container").last.inner_text()
 
 
+def test_a_server_that_was_killed(hub: RunningHub, window: Callable[[RunningHub], Window]) -> None:
+    """Its user is told why it is not there, at its address and at home, until it is started again."""
+    kira = hub.person("kira")
+    assert kira.start()[-1]["ready"]
+    hers = window(hub)
+    hers.log_in("kira").wait_for_url("**/user/kira/lab**")
+    record = json.loads((hub.state / "launcher" / "servers" / "kira.json").read_text())
+    os.kill(record["handle"]["pid"], signal.SIGKILL)
+    await_that("the hub knows", lambda: not kira.servers())
+    for target in ("/hub/home", "/user/kira/lab"):
+        page = hers.open(target)
+        expect(page.locator(".alert")).to_have_text(
+            re.compile(r"^\s*Your server has ended: it was ended by signal SIGKILL\.\s+What was saved is kept\.\s*$")
+        )
+        hers.no_wider_than_a_phone()
+        hers.picture(f"ended-{target.rpartition('/')[2]}")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/user/kira/lab**")
+    page = hers.open("/hub/home")
+    expect(page.get_by_role("button", name="Stop My Server")).to_be_visible()
+    expect(page.locator(".alert")).to_have_count(0)
+    kira.stop()
+
+
 @FAILURES
 def test_a_chosen_start_that_fails_can_be_chosen_again(
     profiles_hub: RunningHub, window: Callable[[RunningHub], Window], failing: Callable[[Person], Failure]
@@ -558,7 +583,7 @@ def test_the_page_while_the_hub_is_away(approval_hub: RunningHub, window: Callab
         await_that("the hub is away", lambda: not hub.answers())
         page = his.open("/hub/home")
         expect(page.get_by_role("heading", level=1)).to_have_text("One moment")
-        expect(page.locator("body")).to_contain_text("nothing is lost")
+        expect(page.locator("body")).to_contain_text("servers that run go on running meanwhile")
         his.no_wider_than_a_phone()
         his.picture("hub-away")
     finally:

@@ -161,7 +161,7 @@ def save(person: Person, size: int, kind: str) -> requests.Response:
     """Save about this many bytes, as an open page does."""
     body: dict[str, Any] = {"type": "file", "format": "text", "content": "x" * size}
     if kind != "file":
-        # Jupyter notes a notebook that it trusts in its own database first; on a full disk that fails before the save.
+        # Jupyter notes a notebook that it trusts in its own database first, which has no room either.
         content = notebook(size, UNTRUSTED) if kind == "untrusted" else notebook(size)
         body = {"type": "notebook", "format": "json", "content": content}
     return person.jupyter("PUT", f"/api/contents/{WORK[kind]}", json=body)
@@ -202,15 +202,104 @@ def test_what_does_not_fit_leaves_the_old_one(
     homes.fill(leave)
     refused = save(ada, new, kind)
     assert path.read_bytes() == before
-    assert refused.status_code == 500
-    # the second is how Jupyter puts it when its own list of trusted notebooks cannot be written
-    assert re.search("No space left on device|disk is full", refused.json()["message"])
+    assert refused.status_code == 507
+    happened = f"{WORK[kind]} was not saved; on the disk it is as it was before"
+    words = refused.json()["message"]
+    assert re.match(r"The disk that your home is on (is full|has too little room left)\. ", words)
+    assert f" {happened}. To make room, open /user/ada/hubfleet/room in your browser" in words
     assert kernel.run("print(2)").startswith("2")  # IPython may add at once that its own history has no room
     homes.relieve()
     assert save(ada, new, kind).status_code == 200
     assert len(path.read_bytes()) >= new
     assert [entry.name for entry in path.parent.iterdir() if "work" in entry.name] == [path.name]
     path.unlink()
+
+
+def test_what_was_never_there_is_not_begun(ada: Person, homes: SmallDisk) -> None:
+    homes.fill(8_192)
+    refused = ada.jupyter(
+        "PUT", "/api/contents/new.md", json={"type": "file", "format": "text", "content": "x" * 99_999}
+    )
+    assert (refused.status_code, "new.md was not saved" in refused.json()["message"]) == (507, True)
+    assert not [entry.name for entry in (homes.place / "ada").iterdir() if "new.md" in entry.name]
+
+
+def test_checkpoints_are_whole_or_the_earlier_ones(ada: Person, homes: SmallDisk) -> None:
+    assert save(ada, 200_000, "notebook").status_code == 201
+    made = ada.jupyter("POST", "/api/contents/work.ipynb/checkpoints")
+    assert made.status_code == 201
+    kept = homes.place / "ada" / ".ipynb_checkpoints" / "work-checkpoint.ipynb"
+    earlier = kept.read_bytes()
+    assert save(ada, 300_000, "notebook").status_code == 200
+    work = homes.place / "ada" / "work.ipynb"
+    later = work.read_bytes()
+    homes.fill(60_000)
+    refused = ada.jupyter("POST", "/api/contents/work.ipynb/checkpoints")
+    assert refused.status_code == 507
+    assert "work.ipynb is saved, but there is no checkpoint of it to go back to" in refused.json()["message"]
+    assert kept.read_bytes() == earlier
+    refused = ada.jupyter("POST", "/api/contents/work.ipynb/checkpoints/checkpoint")
+    assert (refused.status_code, work.read_bytes()) == (507, later)
+    assert "work.ipynb is as it was" in refused.json()["message"]
+    homes.relieve()
+    assert ada.jupyter("POST", "/api/contents/work.ipynb/checkpoints/checkpoint").status_code == 204
+    assert work.read_bytes() == earlier
+    work.unlink()
+    kept.unlink()
+
+
+MAKE = "import os\nfor one in {}: os.makedirs(os.path.expanduser('~/') + one, exist_ok=True)"
+DIRECTORIES = (".jupyter", ".local/share/jupyter", ".ipython/profile_default")
+
+
+@pytest.mark.parametrize(
+    ("name", "plainly"), [("bea", " configures it"), ("bob", ": JUPYTER_CONFIG_DIR"), ("cyd", ": the home is full")]
+)
+def test_a_server_starts_in_a_full_home_and_room_is_made_there(
+    hub: RunningHub, fragile: Fragile, homes: SmallDisk, name: str, plainly: str
+) -> None:
+    """Bea wants a trash, and so has settings of her own; bob has none of the directories that Jupyter wants, cyd all.
+    For one reason or another nobody's server is one that was prepared in a home with room."""
+    person = hub.person(name)
+    person.start()
+    home = homes.place / name
+    if name == "bea":
+        person.configure("c.FullDiskFileManager.delete_to_trash = True\n")
+        person.stop()
+        person.start()
+    elif name == "cyd":
+        assert person.kernel().run(MAKE.format(DIRECTORIES)) == ""
+    else:
+        assert person.kernel().run("print(1)") == "1\n"
+    for file in ("gone.txt", "kept.txt", "large.txt"):
+        body = {"type": "file", "format": "text", "content": "x" * 1_300_000}
+        assert person.jupyter("PUT", f"/api/contents/{file}", json=body).status_code == 201
+    assert person.jupyter("DELETE", "/api/contents/gone.txt").status_code == 204
+    homes.fill()
+    person.stop()
+    assert person.start()[-1].get("ready")
+    _, _, line = (hub.logs / "servers" / f"{name}.log").read_text().rpartition("--- server started plainly")
+    assert plainly in line.partition("\n")[0]
+    assert person.kernel().run("print(6 * 7)").startswith("42")
+    body = {"type": "file", "format": "text", "content": "y" * 9999}
+    assert person.jupyter("PUT", "/api/contents/kept.txt", json=body).status_code == 507
+    assert (home / "kept.txt").stat().st_size == 1_300_000
+    page = person.room()
+    assert "kept.txt (1.2 MB)" in page
+    assert ("1 thing that you deleted" in page) == (name == "bea")
+    if name == "bea":
+        page = person.room({"action": "trash"})
+        assert "Done: 1.2 MB more are free." in page
+        assert "Trash" not in page
+        homes.fill()
+    assert "is not a file of this home" in person.room({"action": "files", "file": "../ada/work.ipynb"})
+    page = person.room({"action": "files", "file": "large.txt"})
+    assert "Done: 1.2 MB more are free." in page
+    assert not (home / "large.txt").exists()
+    assert person.jupyter("PUT", "/api/contents/later.txt", json=body).status_code == 201
+    homes.relieve()
+    person.stop()
+    (home / "kept.txt").unlink()
 
 
 @pytest.fixture
@@ -232,7 +321,8 @@ def test_a_full_disk_under_the_hub_is_named_and_passes_by_itself(
     assert "servers that run go on running" in page.text
     restart_hub(hub)
     assert str(disk.place) in await_problem(hub, "the disk is full")
-    assert "hub does not answer" in requests.get(f"{hub.url}/hub/login", timeout=10).text
+    away = requests.get(f"{hub.url}/hub/login", timeout=10)
+    assert (away.status_code, "hub or your server does not answer" in away.text) == (503, True), away.text
     cell.goes_on()
     disk.relieve()
     await_that("the hub comes back by itself", hub.answers, BY_ITSELF_S)

@@ -470,7 +470,7 @@ def canaries(hub: RunningHub) -> dict[str, str]:
     found = {name: hub.password(name) for name in ("class_password", "admin_password.admin")}
     found.update(json.loads((hub.state / "secrets" / "tokens.json").read_text()))
     found["cookie_secret"] = (hub.state / "hub" / "cookie_secret").read_text().strip()
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(len(value) >= 16 for value in found.values())
     return found
 

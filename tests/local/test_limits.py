@@ -220,6 +220,41 @@ def test_too_little_to_start(strict_hub: RunningHub) -> None:
     assert not person.servers()
 
 
+def test_a_server_that_goes_over_its_memory_limit_is_gone_and_its_user_is_told_why(strict_hub: RunningHub) -> None:
+    """The server itself, not a kernel of it: the home page and the one at its address say so until the next start."""
+    (strict_hub.mounts / "people" / "limo").mkdir(mode=0o777)
+    person = strict_hub.person("limo")
+    assert person.start()[-1]["ready"]
+    person.stop()
+    pages = (f"{strict_hub.url}/hub/home", f"{strict_hub.url}/user/limo/lab")
+    why = "Your server has ended: it went over its memory limit and the system ended it."
+
+    def told() -> list[bool]:
+        return [why in " ".join(person.session.get(page).text.split()) for page in pages]
+
+    assert told() == [False, False], "who stops a server knows why it ended"
+    file = person.configure(
+        "import threading, time\n"
+        "from pathlib import Path\n"
+        "def grow():\n"
+        "    while not Path('/home/limo/now').exists():\n"
+        "        time.sleep(0.1)\n"
+        "    return bytearray(3 * 1024**3)\n"
+        "threading.Thread(target=grow, daemon=True).start()\n"
+    )
+    assert person.start()[-1]["ready"]
+    assert told()[0] is False
+    now = strict_hub.homes / "limo" / "now"
+    now.touch()
+    await_that("it is gone", lambda: not person.servers())
+    assert told() == [True, True]
+    file.unlink()
+    assert person.start()[-1]["ready"]
+    assert told()[0] is False
+    person.stop()
+    assert told() == [False, False]
+
+
 def test_nothing_outlives_its_server(strict_hub: RunningHub) -> None:
     """Daemons that have left the session and lost their parent are ended with the server they came from."""
     inside = Inside.of(strict_hub, "ulla")

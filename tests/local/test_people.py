@@ -14,6 +14,8 @@ import pytest
 import requests
 from harness import APPROVAL, PASSWORD, Person, RunningHub, await_that
 
+from hubfleet.unixhttp import request
+
 CLASS = "login: {password: file, admins: [admin, second]%s}\nstorage: {homes: none}\n"
 APPROVAL_WITH = APPROVAL.replace("[admin]", "[admin]%s")
 
@@ -139,6 +141,27 @@ def test_a_block_catches_a_server_that_is_just_starting(hub: RunningHub) -> None
     hub.run("users", "block", person.name)
     assert hub.admin().api("GET", f"/users/{person.name}").json()["servers"] == {}
     assert person.name not in [server["user"] for server in hub.status()["servers"]]
+
+
+def test_a_person_is_told_why_somebody_else_stopped_their_server(hub: RunningHub) -> None:
+    """Until the next start, and in words of hubfleet's only."""
+    person = hub.person("stopped")
+    pages = (f"{hub.url}/hub/home", f"{hub.url}/user/{person.name}/lab")
+
+    def told() -> list[bool]:
+        why = "Your server has ended: a &lt;b&gt;reason&lt;/b&gt;."
+        return [why in " ".join(person.session.get(page).text.split()) for page in pages]
+
+    assert person.start()[-1]["ready"]
+    target = f"/hub/api/users/{person.name}/server"
+    request(hub.state / "run/hub/hub.sock", "DELETE", target, {"why": "a <b>reason</b>."}, hub.operator_token())
+    await_that("it is stopped", lambda: not person.servers())
+    assert told() == [True, True]
+    assert person.start()[-1]["ready"]
+    assert told()[0] is False
+    assert person.api("DELETE", f"/users/{person.name}/server", json={"why": "a <b>reason</b>."}).status_code < 300
+    await_that("it is stopped", lambda: not person.servers())
+    assert told() == [False, False], "who stops their own server knows why"
 
 
 def test_nobody_blocks_themselves(hub: RunningHub) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +14,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import alembic.command
+import alembic.config
 import psutil
 import pytest
 import requests
 from cells import Cell, can_log_in, the_server
 from harness import PASSWORD, Person, RunningHub, await_that, free_port
+from jupyterhub import dbutil
 
 import needs
 from hubfleet.logfiles import KEEP, LIMIT_BYTES
 
 pytestmark = [needs.root(), pytest.mark.timeout(600)]  # the first test makes the hub
 
+EARLIER = "be8ecf03ddac"
+"""The form of database that JupyterHub had before its release 6."""
 SETTINGS = "login: {password: file}\n"
 BACK_LIMIT_S = 60.0  # a loaded machine; what was measured is printed
 
@@ -153,6 +159,35 @@ def test_a_change_that_restarts_hub_and_launcher_does_not_disturb_a_cell(
     cell.finish()
     assert cell.reconnects == 0
     assert steady.changes() == []
+
+
+def test_an_earlier_hub_s_database_gets_its_form_at_the_start_and_a_cell_does_not_notice(
+    steady: RunningHub, ada: Person, cell: Cell
+) -> None:
+    database = steady.state / "hub" / "jupyterhub.sqlite"
+    before, owner = _form(database), database.stat().st_uid
+    supervisor = psutil.Process(supervisor_pid(steady))
+    supervisor.suspend()  # or it would start the hub while its database is made an earlier one's
+    try:
+        hub = psutil.Process(kill(steady, "hub"))
+        await_that("the hub has ended", lambda: hub.status() == psutil.STATUS_ZOMBIE)
+        dbutil.write_alembic_ini(str(steady.folder / "alembic.ini"), f"sqlite:///{database}")
+        alembic.command.downgrade(alembic.config.Config(str(steady.folder / "alembic.ini")), EARLIER)
+        assert _form(database) == EARLIER != before
+    finally:
+        supervisor.resume()
+    await_that("people come in again", lambda: can_log_in(ada), BACK_LIMIT_S)
+    assert _form(database) == before
+    assert (database.stat().st_uid, database.stat().st_mode & 0o777) == (owner, 0o600)
+    assert not list(database.parent.glob("*upgrad*"))
+    cell.finish()
+    assert cell.reconnects == 0
+    assert steady.changes() == []
+
+
+def _form(database: Path) -> str:
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as opened:
+        return str(opened.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
 def test_another_port_and_the_running_server_is_reached_there(steady: RunningHub, ada: Person, cell: Cell) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from harness import PASSWORD, RunningHub
+from harness import PASSWORD
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 CHROMIUM = "/usr/bin/chromium"
@@ -19,10 +19,16 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 SLOW_MS = 90_000  # the most that a server's start or JupyterLab's first picture may take on a busy machine
 
 
+class Hub(Protocol):
+    """Wherever it runs. ``url``: of its entrance, as a browser on this machine reaches it."""
+
+    url: str
+
+
 class Window:
     """One person's browser window on a hub."""
 
-    def __init__(self, browser: Browser, hub: RunningHub, **options: Any) -> None:
+    def __init__(self, browser: Browser, hub: Hub, **options: Any) -> None:
         self.hub = hub
         self.context = browser.new_context(viewport=DESKTOP, **options)
         self.context.set_default_timeout(SLOW_MS)
@@ -52,16 +58,16 @@ class Window:
         page.wait_for_url(re.compile(r"/hub/(home|spawn)|/user/"))
         return page
 
-    def picture(self, name: str) -> None:
-        """Keep the page as it is now, on a desktop and on a phone."""
-        folder = os.environ.get("HUBFLEET_SCREENSHOTS")
+    def picture(self, name: str, page: Page | None = None) -> None:
+        """Keep the page, or another one of its, as it is now, on a desktop and on a phone."""
+        folder, page = os.environ.get("HUBFLEET_SCREENSHOTS"), page or self.page
         if not folder:
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=f"{folder}/{name}-desktop.png")
-        self.page.set_viewport_size(PHONE)
-        self.page.screenshot(path=f"{folder}/{name}-phone.png")
-        self.page.set_viewport_size(DESKTOP)
+        page.screenshot(path=f"{folder}/{name}-desktop.png")
+        page.set_viewport_size(PHONE)
+        page.screenshot(path=f"{folder}/{name}-phone.png")
+        page.set_viewport_size(DESKTOP)
 
     def no_wider_than_a_phone(self) -> None:
         """Fail when a phone would have to scroll sideways."""

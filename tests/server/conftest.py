@@ -35,7 +35,6 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def server(deployed: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The hub, running, with the settings it began with; this process trusts its authority, and no other."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
-        monkeypatch.setenv(name, str(deployed.root))
+    deployed.trusted(monkeypatch)
     deployed.await_answer()
     return deployed

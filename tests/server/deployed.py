@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
 import requests
 from cells import Cell
 from dockerd import BASE
 from harness import PASSWORD, Person, RunningHub, await_that
 from machines import Machine
 
+from authority import certificate
 from hubfleet.layout import ROOT_BASE
 
-PARTS = ("launcher", "proxy", "hub", "edge")
+PARTS = ("homes", "launcher", "proxy", "hub", "edge")
 BUILD_LIMIT_S = 1200.0
 CANARIES = ("class_password", "admin_password.admin")
 _SETTINGS = """\
@@ -29,6 +31,7 @@ engine: docker
 machines: {{{machine}: {{ssh: root@{address}, ssh_config: ssh_config}}}}
 base_image: {base}
 https: self-signed
+network: {{ca_bundle: site.crt}}
 login: {{password: file}}
 {more}"""
 _SSH_CONFIG = """\
@@ -54,7 +57,11 @@ print(json.dumps(sorted(seen)))
 
 
 class Server(RunningHub):
-    """A hub on ``machine``, deployed from the folder. It is spoken to at the machine's address, over HTTPS."""
+    """A hub on ``machine``, deployed from the folder. It is spoken to at the machine's address, over HTTPS.
+
+    beside: where that machine reaches this one. site: files with a certificate for that, which the hub trusts as the
+    site's own authority, and its key.
+    """
 
     def __init__(self, machine: Machine, folder: Path, name: str = "") -> None:
         self.machine, self.folder, self.as_user = machine, folder, None
@@ -63,6 +70,8 @@ class Server(RunningHub):
         self.url = f"https://{machine.address}"
         self.homes = self.state / "homes"
         self.told, self.seen = "", frozenset()
+        self.beside = f"{machine.address.rpartition('.')[0]}.1"
+        self.site = certificate(folder, self.beside)
         keys = machine.lab.place
         (folder / "ssh_config").write_text(_SSH_CONFIG.format(address=machine.address, keys=keys))
         self.write("")
@@ -90,6 +99,11 @@ class Server(RunningHub):
         authority = f"{self.state}/edge/storage/pki/authorities/local/root.crt"
         self.root.write_text(self.machine.run("cat", authority) + "\n")
         return told
+
+    def trusted(self, patch: pytest.MonkeyPatch) -> None:
+        """Have this process trust that authority, and no other."""
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
+            patch.setenv(name, str(self.root))
 
     def plan(self) -> str:
         return self.run("plan").stdout

@@ -210,3 +210,27 @@ def test_all_is_back_after_a_reboot(server: Server, person: Person) -> None:
     assert person.jupyter("GET", "/api/contents/kept.txt").json()["content"] == "words"
     assert server.status()["state"] == "running"
     assert server.changes() == []
+
+
+def test_all_is_back_after_a_power_cut_while_a_cell_ran(server: Server, person: Person) -> None:
+    """Nothing was brought to its end: neither the cell, nor the hub, nor the engine."""
+    assert person.kernel().run("open('kept.txt', 'w').write('words')") == "5"
+    kernel = person.kernel()
+    kernel.send("import time\nwhile True: open('count.txt', 'a').write('x'); time.sleep(0.1)")
+    size = f"stat --format %s {server.homes}/{person.name}/count.txt"
+    until("the cell runs", lambda: int(server.machine.run(size)) > 5, 60)
+    server.machine.run("sync")
+    before = server.machine.docker("ps", "--quiet", "--no-trunc")
+    begun = time.monotonic()
+    server.machine.cut_power()
+    server.machine.start()
+    takes(REBOOT_S, "people come in again", lambda: can_log_in(person), begun)
+    takes(REBOOT_S, "all parts are well", lambda: server.status()["state"] == "running", begun)
+    assert {server.inspect(server.container(part))[0]["Id"] for part in PARTS} <= set(before.split())
+    until("nobody has a server that ended", lambda: not person.servers(), BACK_S)
+    assert person.start()[-1]["ready"]
+    assert person.jupyter("GET", "/api/contents/kept.txt").json()["content"] == "words"
+    counted = int(server.machine.run(size))
+    assert person.kernel().run("print(1)") == "1\n"
+    assert int(server.machine.run(size)) == counted > 5, "no cell runs by itself"
+    assert server.changes() == []

@@ -36,8 +36,7 @@ storage:
 def tas(server: Server) -> Iterator[Tas]:
     """An accounting service beside the server."""
     service = Tas(password=f"canary-{secrets.token_hex(8)}")
-    # This machine, as those of the lab's network know it.
-    service.host = f"{server.machine.address.rpartition('.')[0]}.1"
+    service.host = server.beside
     with running(service):
         yield service
 
@@ -62,8 +61,8 @@ def test_from_up_to_a_file(asking: Server, tas: Tas) -> None:
     tas.add(ada, 810_001, 810_500, "01234/ada")
     done = asking.run("check", check=False)
     assert done.returncode == 3
-    assert "hubfleet.yaml:10: /work is not mounted on hub1. Try: mount it, there" in done.stdout + done.stderr
-    assert "hubfleet.yaml:11: /work is missing on hub1. Try: create it" in done.stdout + done.stderr
+    assert "hubfleet.yaml:11: /work is not mounted on hub1. Try: mount it, there" in done.stdout + done.stderr
+    assert "hubfleet.yaml:12: /work is missing on hub1. Try: create it" in done.stdout + done.stderr
     asking.machine.run("mkdir -p /work && mount -t tmpfs none /work && install -d -o 810001 -g 810500 /work/01234/ada")
     told = asking.up()
     assert tas.password not in told

@@ -5,15 +5,22 @@ Each wall is also taken away by hand, to see that there is a way then: a probe t
 
 from __future__ import annotations
 
+import secrets as secrets_of
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from deployed import CANARIES, DistantCommandLines, Server
-from harness import Kernel, Person
+from deployed import CANARIES, PARTS, DistantCommandLines, Running, Server
+from dockerd import BASE
+from harness import CommandLines, Kernel, Person, await_that
 
+import hubfleet
 import needs
 from hubfleet.resources.firewall import Firewall
+from pairs import NAME, make_pair
+from services import Tas, running
 from waiting import soon
 
 pytestmark = needs.machines(1500)
@@ -48,51 +55,177 @@ def files_with(server: Server, secrets: dict[str, str], *places: str) -> set[str
     return set(server.machine.run(grep, text=words).splitlines())
 
 
-def test_no_secret_is_where_others_look(server: Server) -> None:
-    person = server.person(server.new_name("sara"))
-    assert person.start()[-1]["ready"]
-    token = person.kernel().run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").strip()
+EVERYTHING = """\
+hub: {name}
+engine: docker
+machines: {{{machine}: {{ssh: root@{address}, ssh_config: ssh_config}}}}
+base_image: {base}
+domain: {domain}
+https: {{certificate: hub.pem, key: hub.key}}
+login: {{password: file}}
+servers: {{environment: {{LICENSE: {license}}}}}
+storage:
+  owner: {{command: owner-of.py}}
+  projects: {{path: /srv/projects, service: "https://{service}/{{username}}"}}
+"""
+"""All that takes secrets."""
+BREAKS = "raise SystemExit('no such setting: colour')\n"
+
+
+def planted(server: Server, person: Person, kernel: Kernel) -> dict[str, str]:
+    """Secrets that there are while a hub runs, by what they are."""
+    state, machine = server.state, server.machine
     secrets = {name: server.password(name) for name in CANARIES}
     secrets |= {f"tokens.{name}": value for name, value in server.tokens().items()}
-    secrets |= {"a server's": token, "her API token": person.token}
-    assert all(len(secret) >= 30 for secret in secrets.values())
+    secrets["a server's token"] = kernel.run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").strip()
+    connection = "import json, ipykernel; print(json.load(open(ipykernel.get_connection_file()))['key'])"
+    secrets["a kernel's key"] = kernel.run(connection).strip()
+    secrets |= {"her API token": person.token, "her password": person.password, "an admin's": server.admin().token}
+    assert person.session.get(f"{server.url}/user/{person.name}/lab", timeout=60).status_code == 200
+    for cookie in person.session.cookies:
+        if cookie.name in ("jupyterhub-hub-login", f"jupyterhub-user-{person.name}"):
+            secrets[f"her cookie {cookie.name}"] = str(cookie.value)
+    secrets["the cookies' secret"] = machine.run("cat", f"{state}/hub/cookie_secret")
+    for path in machine.run(f"find {state}/edge/storage -name '*.key'").splitlines():
+        secrets[f"edge: {path.rpartition('/')[2]}"] = _middle(machine.run("cat", path))
+    return secrets
 
-    # A change of all that holds secrets, watched on the machine.
-    old = secrets["class_password"]
+
+def _middle(pem: str) -> str:
+    """The longest line of a key: its first words are the same in all of a kind."""
+    return max(pem.splitlines()[1:-1], key=len)[20:]
+
+
+def give_everything(server: Server) -> dict[str, str]:
+    """Write a configuration that takes all secrets there can be, and new ones; these, by what they are."""
+    pair = make_pair(NAME)
+    _, key = pair.write(server.folder)
     server.plant()
-    secrets |= {f"new {name}": server.password(name) for name in CANARIES}
-    assert old not in secrets["new class_password"]
-    plan = server.run("plan", "--full").stdout + server.run("plan", "--json").stdout
-    assert "hub-secrets.json" in plan
-    with DistantCommandLines(server.machine) as watch:
-        told = server.up()
-    assert any("hubfleet.agent" in line or "memfd" in line for line in watch.seen)
+    told = {name: f"canary-{secrets_of.token_hex(12)}" for name in ("owner_password", "projects_token")}
+    with (server.folder / "hubfleet.secrets.yaml").open("a") as file:
+        file.write("".join(f"{name}: {word}\n" for name, word in told.items()))
+    (server.folder / "owner-of.py").write_text("#!/usr/bin/env python3\nprint(71000)\n")
+    server.machine.run("mkdir -p /srv/projects")
+    told |= {f"new {name}": server.password(name) for name in CANARIES}
+    return {**told, "the certificate's key": _middle(key.read_text())}
 
-    machine = server.machine
+
+def write_everything(server: Server, word: str, service: str) -> None:
+    given = {"name": server.name, "machine": server.machine.name, "address": server.machine.address, "base": BASE}
+    text = EVERYTHING.format(**given, domain=NAME, license=word, service=service)
+    (server.folder / "hubfleet.yaml").write_text(text)
+
+
+@pytest.fixture
+def service(server: Server) -> Iterator[str]:
+    """Where something answers that the server can reach."""
+    there = Tas()
+    there.host = f"{server.machine.address.rpartition('.')[0]}.1"
+    with running(there):
+        yield there.url.split("/")[2]
+
+
+@pytest.fixture
+def as_it_was(server: Server) -> Iterator[None]:
+    """Afterwards the hub has its own settings again."""
+    kept = (server.folder / "hubfleet.secrets.yaml").read_text()
+    yield
+    (server.folder / "hubfleet.secrets.yaml").write_text(kept)
+    server.write("")
+    server.up()
+    server.machine.run("rmdir /srv/projects")
+
+
+def said_by(server: Server, *words: str) -> str:
+    """All that a command says, however it ends."""
+    done = server.run(*words, check=False, timeout=600)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("as_it_was")
+def test_no_secret_is_where_others_look(
+    server: Server, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    name, password = server.new_name("sara"), f"canary-{secrets_of.token_hex(12)}"
+    person = Person(server, name, password)
+    assert person.sign_up(server.password("class_password")).status_code == 200
+    assert person.log_in().status_code == 302
+    assert person.start()[-1]["ready"]
+    kernel = person.kernel()
+    secrets = planted(server, person, kernel)
+    secrets |= give_everything(server)
+    word = f"canary-{secrets_of.token_hex(12)}"
+    assert len(secrets) >= 20, sorted(secrets)
+    assert all(len(secret) >= 20 for secret in secrets.values()), secrets.keys()
+    assert len({*secrets.values()}) == len(secrets)
+    write_everything(server, word, service)
+    looks = {"plan": said_by(server, "plan", "--full") + said_by(server, "plan", "--json")}
+    assert "hub-secrets.json" in looks["plan"]
+    assert "launcher-secrets.json" in looks["plan"]
+
+    # A change of all that holds secrets, watched on both machines: one that fails, one that is killed, and one that is
+    # carried out.
+    shutil.copytree(Path(hubfleet.__file__).parent, tmp_path / "hubfleet")
+    with (tmp_path / "hubfleet" / "hub" / "jupyterhub_config.py").open("a") as code:
+        code.write(BREAKS)
+    with DistantCommandLines(server.machine) as watch, CommandLines() as here:
+        with monkeypatch.context() as another:
+            another.setenv("PYTHONPATH", str(tmp_path))
+            looks["a failing up"] = said_by(server, "up", "--yes")
+        assert "no such setting: colour" in looks["a failing up"]
+        killed = Running(server, "up", "--yes")
+        killed.await_text("a test user logs in there")
+        killed.kill()
+        looks["a killed up"] = killed.text
+        await_that("the lock is free", lambda: _free(server), 120)
+        looks["up"] = server.run("up", "--yes", timeout=600).stdout
+    assert any("hubfleet.agent" in line or "memfd" in line for line in watch.seen)
+    assert any("hubfleet" in line for line in here.seen)
+    for words in (
+        *(("status",), ("status", "--json"), ("check",), ("check", "--json"), ("rollback", "--list")),
+        *(("explain", name), ("users",), *(("logs", one, "-n", "5000") for one in (*PARTS, name))),
+    ):
+        looks[" ".join(words)] = said_by(server, *words)
+        assert looks[" ".join(words)], words
+
+    machine, state = server.machine, str(server.state)
     containers, images = machine.docker("ps", "-aq").split(), machine.docker("images", "-aq").split()
     assert len(containers) >= 5
-    looks = {
-        "ps": "\n".join([*watch.seen, *server.seen]),
-        "plan": plan,
-        "what up says": told + server.told,
+    looks |= {
+        "ps": "\n".join([*watch.seen, *server.seen, *here.seen]),
+        "what the first up said": server.told,
         "docker inspect": machine.docker("inspect", *containers, *images),
         "docker history": "\n".join(machine.docker("history", "--no-trunc", image) for image in images),
         "docker logs": machine.run(*("sh", "-c", 'for one; do docker logs "$one" 2>&1; done', "sh", *containers)),
-        "generations": machine.run(f"cat --show-nonprinting {server.state}/generations/*/*"),
+        "generations": machine.run(f"cat --show-nonprinting {state}/generations/*/*"),
         "the system's log": machine.run("journalctl --no-pager --quiet"),
+        "the cache here": "".join(path.read_text(errors="replace") for path in _files(tmp_path / "cache")),
     }
-    assert {name: secrets_there for name, look in looks.items() if (secrets_there := found(look, secrets))} == {}
+    assert {look: seen for look, text in looks.items() if (seen := found(text, secrets))} == {}
+    assert [look for look in ("ps", "docker inspect", "docker history") if word in looks[look]] == []
+    assert word in looks["plan"], "a setting is no secret, and the same look finds it"
 
     # On the disk they are where their owners read them, and in the database as far as it has to know them.
-    state = str(server.state)
-    kept = {f"{state}/secrets/tokens.json", f"{state}/hub/hub-secrets.json", f"{state}/proxy/token"}
+    theirs = {f"{state}/{path}" for path in ("secrets/tokens.json", "hub/hub-secrets.json", "hub/cookie_secret")}
+    theirs |= {f"{state}/{path}" for path in ("proxy/token", "launcher/launcher-secrets.json", "edge/key.pem")}
     there = files_with(server, secrets, "/var/lib/docker", "/var/lib/hubfleet", "/var/log", "/etc", "/root")
-    assert {path for path in there if not path.startswith(f"{state}/hub/jupyterhub.sqlite")} == kept
-    for path in kept:
+    edges = {path for path in there if path.startswith(f"{state}/edge/storage/") and path.endswith(".key")}
+    homes = {path for path in there if path.startswith(f"{state}/homes/{name}/")}
+    rest = there - edges - homes
+    assert {path for path in rest if not path.startswith(f"{state}/hub/jupyterhub.sqlite")} == theirs
+    for path in (*theirs, *edges, *homes):
         assert machine.run("stat", "--format", "%a", path) == "600"
     # and the same look finds what is no secret
     assert files_with(server, {"": server.name}, "/var/lib/docker/containers")
-    person.stop()
+
+
+def _free(server: Server) -> bool:
+    return server.machine.run(f"flock --nonblock {server.state}/lock true || echo taken") == ""
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
 
 
 # -- what a user's code can reach --------------------------------------------------------------------------------------

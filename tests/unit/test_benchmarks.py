@@ -14,6 +14,7 @@ from aiohttp import web
 
 import container
 import deploy
+import fleet
 import measure
 from controllers import CHANGED, Ansible, Ours, Pyinfra, Reach, wanted
 from hubfleet.loadtest import Target
@@ -180,3 +181,18 @@ def test_containers_are_compared_by_size_of_class() -> None:
 def test_the_engines_time_is_read() -> None:
     assert container.engine_time("1970-01-01T00:00:10.123456789Z") == pytest.approx(10.123456)
     assert container.engine_time("1970-01-01T00:00:10Z") == 10
+
+
+def test_a_fleets_document_has_ratios_failures_and_parts() -> None:
+    def one(hub: str, people: int, wall: float | None, failed: int = 0) -> dict[str, Any]:
+        times = None if wall is None else {"p50": wall, "p95": wall}
+        return {"hub": hub, "people": people, "wall_s": wall, "ready_s": times, "failed": failed, "cpu_s": 2.0}
+
+    names = [OURS, fleet.STOCK]
+    singles = [one(OURS, 1, 2.0), one(fleet.STOCK, 1, 5.0)]
+    classes = [one(OURS, 60, 20.0), one(fleet.STOCK, 60, None, failed=7), one(fleet.STOCK, 60, 80.0)]
+    made = fleet.summary(names, singles, classes, [{"Making the service": 0.1}, {"Making the service": 0.3}])
+    assert (made["ratio_single"], made["ratio_wall"]) == (2.5, 4.0)
+    assert made["failed"] == {OURS: 0, fleet.STOCK: 7}
+    assert made["parts"] == {"Making the service": 0.2}
+    assert [line["values"] for line in made["rows"] if "failed" in line["what"]] == [[0, 7]]

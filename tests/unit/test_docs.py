@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hubfleet
 from hubfleet.config import Config, default_config, load
 from hubfleet.config.document import read_document
+from hubfleet.config.login import Login
 from hubfleet.config.machines import MachineSettings
 from hubfleet.config.storage import Storage
 from hubfleet.engines import engine
 from hubfleet.engines.base import TOKENS, Site
 from hubfleet.layout import Layout
 from hubfleet.link import Link
+from hubfleet.projects import DEFAULT
+from hubfleet.projects.load import load_project, named
 from hubfleet.resources import Directory, File, Resource
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,9 +50,21 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_configurations_are_valid(page: Path, tmp_path: Path) -> None:
     for number, text in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)):
         file = tmp_path / f"{number}.yaml"
+        (tmp_path / "people.txt").write_text("ada\n")
         file.write_text(text)
+        if named(read_document(file)) != DEFAULT:
+            _write_builds(tmp_path, read_document(file).data)
+            load_project(file)
+            continue
         for hub in read_document(file).data.get("hubs") or [None]:
             load(file, hub)
+
+
+def _write_builds(folder: Path, data: dict[str, Any]) -> None:
+    """What the images of services are built of."""
+    for place in (one["build"] for one in data["services"].values() if "build" in one):
+        (folder / place).mkdir(exist_ok=True)
+        (folder / place / "Dockerfile").touch()
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
@@ -104,7 +120,8 @@ def _given(name: str) -> tuple[Config, Site]:
     # With all that there can be.
     asked = {"path": "/corral", "service": "https://projects.example.edu"}
     storage = Storage.model_validate({"owner": {"command": "/root/owner-of.py"}, "projects": asked})
-    config = default_config("physics101").model_copy(update={"storage": storage})
+    login = Login.model_validate({"github": {"client_id": "a"}, "allow": {"everybody": True}})
+    config = default_config("physics101").model_copy(update={"storage": storage, "login": login})
     if name == "docker":
         config = config.model_copy(update={"engine": name, "https": "self-signed"})
     site = Site(

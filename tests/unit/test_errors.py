@@ -34,6 +34,7 @@ def test_several_problems_are_one_error_with_a_line_each() -> None:
         ("LockedError", 5),
         ("NotRunningError", 6),
         ("CancelledError_", 7),
+        ("BrokenOff", 130),
     ],
 )
 def test_exit_codes(name: str, code: int) -> None:

@@ -19,9 +19,13 @@ from urllib.parse import unquote
 
 import pytest
 
+import needs
 from hubfleet.config import default_config
-from hubfleet.engines.homes import HOMES_MARKER
+from hubfleet.config.owner import MINIMUM
 from hubfleet.engines.local.processes import ProcessHandle
+from hubfleet.homes import HOMES_MARKER
+from hubfleet.homes.settings import Limits
+from hubfleet.homes.settings import settings as homes_kept
 from hubfleet.layout import Layout
 from hubfleet.unixhttp import Refused, request
 from waiting import soon
@@ -43,7 +47,7 @@ with socket.socket(socket.AF_UNIX) as listening:
 class Site:
     """A launcher, its settings and its state."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, account: str = "") -> None:
         self.layout = Layout("h", base, False)
         self.environment = base / "environment"
         self.program = self.environment / "bin" / "jupyterhub-singleuser"
@@ -57,12 +61,13 @@ class Site:
         self.program.parent.mkdir()
         self.program.write_text(PROGRAM)
         self.program.chmod(0o755)
-        common = {"hub": "h", "base": str(base), "privileged": False, "hub_account": ""}
-        paths = {"environment": str(self.environment), "interpreter": "/usr", "homes": str(self.layout.homes)}
+        common = {"hub": "h", "base": str(base), "privileged": False, "hub_account": account}
+        paths = {"environment": str(self.environment), "interpreter": "/usr"}
+        keeper = homes_kept(self.layout.homes, None, MINIMUM, Limits())
         settings = {
             **common,
             "config": default_config().dump(),
-            "engine": {**common, **paths, "skeleton": None, "hide": [], "distributions": [], "variables": {}},
+            "engine": {**common, **paths, "keeper": keeper, "hide": [], "distributions": [], "variables": {}},
         }
         (base / "launcher.json").write_text(json.dumps(settings))
 
@@ -259,7 +264,8 @@ def test_a_second_start_replaces_the_first(site: Site) -> None:
 def test_a_server_that_nobody_waits_for_any_more_is_stopped_again(site: Site) -> None:
     site.program.write_text(PROGRAM.replace("with socket", "time.sleep(1)\nwith socket"))
     with site.asking({"user": "ada"}):
-        soon(lambda: site.ask("GET", "/v1/servers")["starting"])
+        soon(lambda: (site.records / "ada.json").exists())
+        assert site.ask("GET", "/v1/servers")["starting"]
         begun = site.handle("ada")
         assert begun.alive()
     soon(lambda: not begun.alive())
@@ -292,3 +298,71 @@ def test_what_may_not_be_asked_is_refused(site: Site, body: dict[str, Any], says
         site.ask("POST", "/v1/start", body)
     assert caught.value.status == 400
     assert site.users() == []
+
+
+# -- homes -----------------------------------------------------------------------------------------------------------
+
+
+def test_homes_are_told_of_and_put_away_when_nobody_writes_there(site: Site) -> None:
+    assert site.start_server("ada")["url"]
+    told = {home["name"]: home for home in site.ask("GET", "/v1/homes")["homes"]}
+    assert told["ada"]["path"] == str(site.layout.homes / "ada")
+    assert told["ada"]["used"] is not None
+    assert site.ask("POST", "/v1/home", {"user": "ada"}) == {"used": None, "limit": None}
+    assert site.ask("POST", "/v1/home", {"user": "nobody-yet"}) == {"used": None, "limit": None}
+    with pytest.raises(Refused, match=r"ada has a server \(ada\), which writes there; stop it first"):
+        site.ask("POST", "/v1/archive", {"user": "ada"})
+    assert (site.layout.homes / "ada").exists()
+    site.ask("POST", "/v1/stop", {"user": "ada"})
+    done = site.ask("POST", "/v1/archive", {"user": "ada"})
+    assert (done["done"], Path(done["tar"]).exists()) == (True, True)
+    assert not (site.layout.homes / "ada").exists()
+    with pytest.raises(Refused, match="there is no home"):
+        site.ask("POST", "/v1/archive", {"user": "ada"})
+    assert site.start_server("ada")["url"]
+
+
+_AS_THE_HUB = """
+import encodings.idna, http.client, os, pwd, socket, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from hubfleet.unixhttp import Refused, request
+account = pwd.getpwnam("daemon")
+os.setgroups([]); os.setgid(account.pw_gid); os.setuid(account.pw_uid)
+for method, target, body in (
+    ("GET", "/v1/servers", None),
+    ("POST", "/v1/home", {"user": "ada"}),
+    ("GET", "/v1/homes", None),
+    ("POST", "/v1/archive", {"user": "ada"}),
+):
+    try:
+        request(Path(sys.argv[1]), method, target, body)
+        print(target, 200)
+    except Refused as refused:
+        print(target, refused.status, refused)
+"""
+
+
+@needs.root()
+def test_the_hub_learns_how_full_a_home_is_and_can_put_none_away() -> None:
+    site = Site(Path(tempfile.mkdtemp(prefix="hfl", dir="/tmp")), account="daemon")
+    try:
+        site.start()
+        assert site.start_server("ada")["url"]
+        site.stop_all()
+        for folder in (site.layout.base, site.layout.state, site.layout.run, site.layout.launcher_socket.parent):
+            folder.chmod(0o711)
+        site.layout.launcher_socket.chmod(0o666)
+        command = [sys.executable, "-c", _AS_THE_HUB, str(site.layout.launcher_socket), *sys.path]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert said == [
+            "/v1/servers 200",
+            "/v1/home 200",
+            "/v1/homes 403 only the machine's operator may ask",
+            "/v1/archive 403 only the machine's operator may ask",
+        ]
+        assert (site.layout.homes / "ada").exists()
+    finally:
+        site.end(signal.SIGTERM)
+        shutil.rmtree(site.layout.base)
+        shutil.rmtree(site.layout.run, ignore_errors=True)

@@ -55,17 +55,69 @@ def test_only_the_launcher_may_speak_to_the_engine() -> None:
             assert "homes" not in source
 
 
-def test_nobody_but_the_launcher_is_root_or_has_a_capability() -> None:
-    for name, part in parts().items():
+def test_who_is_root_and_what_that_may() -> None:
+    for part in parts().values():
         assert part.read_only
         assert part.ready in part.health
-        assert bool(part.user) != (name == "launcher")
-        assert bool(part.capabilities) == (name == "launcher")
-    assert "SYS_ADMIN" not in parts()["launcher"].capabilities
+    assert {name for name, part in parts().items() if not part.user} == {"homes", "launcher"}
+    assert {name: part.capabilities for name, part in parts().items() if part.capabilities} == {
+        "homes": ("CHOWN", "DAC_OVERRIDE", "FOWNER"),
+        "launcher": ("CHOWN", "DAC_OVERRIDE"),
+    }
+
+
+@pytest.mark.parametrize("place", ["", "/srv/homes"])
+def test_homes_are_for_their_keeper_and_nobody_else_writes_there(place: str, tmp_path: Path) -> None:
+    given = {"skeleton": str(tmp_path), **({"path": place} if place else {})}
+    made, homes = parts(storage={"homes": given}), place or "/var/lib/hubfleet/physics101/homes"
+    state = "/var/lib/hubfleet/physics101"
+    assert made["homes"].mounts == (
+        (homes, homes, "rw"),
+        (f"{state}/keeper", f"{state}/keeper", "ro"),
+        (f"{state}/skeletons", f"{state}/skeletons", "ro"),
+        (f"{state}/run/keeper", f"{state}/run/keeper", "rw"),
+    )
+    assert (made["homes"].network, made["homes"].networks, made["homes"].ports) == ("none", (), ())
+    assert [(source, mode) for source, _, mode in made["launcher"].mounts if source == homes] == (
+        [] if place else [(homes, "ro")]
+    )
+    for name in set(made) - {"homes", "launcher"}:
+        assert not [source for source, _, _ in made[name].mounts if f"{homes}/".startswith(f"{source}/")], name
+
+
+def test_who_keeps_homes_is_told_by_its_own_file_and_starts_before_the_launcher(tmp_path: Path) -> None:
+    found = wanted(storage={"homes": {"skeleton": str(tmp_path)}, "owner": {"minimum": 500}})
+    (file,) = [item for item in found if isinstance(item, File) and item.path.endswith("/keeper.json")]
+    (skeleton,) = [item for item in found if isinstance(item, Skeleton)]
+    assert json.loads(file.content) == {
+        "place": "/var/lib/hubfleet/physics101/homes",
+        "skeleton": skeleton.path,
+        "minimum": 500,
+        "limits": {"usual": None, "people": {}},
+        "socket": "/var/lib/hubfleet/physics101/run/keeper/keeper.sock",
+        "line": None,
+    }
+    names = [item.name for item in found if isinstance(item, Container)]
+    assert names[:2] == ["hubfleet-physics101-homes", "hubfleet-physics101-launcher"]
+    before, after = parts(), parts(storage={"homes": {"skeleton": str(tmp_path)}})
+    assert {name for name in before if before[name].fingerprint != after[name].fingerprint} >= {"homes"}
+
+
+def test_only_where_homes_are_counted_their_keeper_may_set_limits() -> None:
+    plain, counting = parts()["homes"], parts(storage={"homes": {"quota": "10G"}})["homes"]
+    assert set(counting.capabilities) - set(plain.capabilities) == {"SYS_ADMIN"}
+    assert [mount for mount in counting.mounts if mount not in plain.mounts] == [("/dev", "/host/dev", "ro")]
+
+
+def test_where_homes_are_not_kept_nobody_keeps_them() -> None:
+    found = wanted(storage={"homes": "none"})
+    assert "homes" not in parts(storage={"homes": "none"})
+    assert not [item for item in found if "keeper" in item.id]
 
 
 def test_who_needs_no_network_has_none() -> None:
     assert {name: part.network for name, part in parts().items()} == {
+        "homes": "none",
         "launcher": "none",
         "proxy": "none",
         "hub": "hubfleet-physics101",
@@ -105,6 +157,25 @@ def test_the_key_of_a_certificate_is_a_secret(tmp_path: Path) -> None:
     assert (key.secret, key.mode, key.owner) == (True, 0o600, "hubedge-physics101")
 
 
+def test_a_certificate_among_the_secrets_is_given_to_the_edge_and_its_key_is_one() -> None:
+    config = Config.model_validate(
+        {"hub": "physics101", "engine": "docker", "domain": "hub.example.edu", "https": "secrets"}
+    )
+    assert [problem.partition(". Try: ")[0] for problem in engine("docker").problems(config, site())] == [
+        "https needs the secret https_certificate",
+        "https needs the secret https_key",
+    ]
+    given = {"https_certificate": "certificate", "https_key": CANARY}
+    files = [one for one in desired_state(config, site(service_secrets=given)) if isinstance(one, File) and one.content]
+    (certificate,) = [file for file in files if file.content == "certificate"]
+    (key,) = [file for file in files if file.content == CANARY]
+    assert (key.secret, key.mode, key.owner) == (True, 0o600, "hubedge-physics101")
+    (caddy,) = [file.content for file in files if file.path.endswith("edge/caddy.json")]
+    assert certificate.path in caddy
+    assert key.path in caddy
+    assert CANARY not in caddy
+
+
 def test_a_part_is_replaced_when_what_it_reads_has_changed_and_not_otherwise() -> None:
     before, after = parts(), parts(servers={"memory": {"limit": "1G"}})
     changed = {name for name in before if before[name].fingerprint != after[name].fingerprint}
@@ -119,6 +190,9 @@ def test_images_are_named_by_what_is_in_them() -> None:
     assert (more["hub"].tag, more["users"].tag != before["users"].tag) == (before["hub"].tag, True)
     other = images(base_image="debian:13-slim")
     assert all(other[label].tag != before[label].tag for label in before)
+    own = images(hub_image="quay.io/ours/hub:3")
+    assert {label for label in before if own[label].tag != before[label].tag} == {"hub"}
+    assert own["hub"].base == "quay.io/ours/hub:3"
     # What the engine is told beside does not change what is built.
     behind = images(network={"proxy": "http://proxy.example.edu:3128"})
     assert {label: image.tag for label, image in behind.items()} == {
@@ -149,6 +223,7 @@ def test_the_directories_of_sockets_admit_who_needs_them() -> None:
         "/proxy": (proxy, hub, 0o2710),
         "/entrance": (proxy, edge, 0o2710),
         "/edge": (edge, edge, 0o700),
+        "/keeper": ("root", "root", 0o700),
         "/launcher": ("root", hub, 0o710),
         "/servers": ("root", "root", 0o711),
     }
@@ -160,8 +235,11 @@ def test_new_homes_begin_as_the_skeleton_that_is_on_the_machine(tmp_path: Path) 
     (skeleton,) = [item for item in found if isinstance(item, Skeleton)]
     trial = next(item for item in found if isinstance(item, Trial))
     assert found.index(skeleton) < found.index(trial), "what is tried out has it too"
-    settings = [item for item in (*found, *trial.files) if isinstance(item, File) and "launcher.json" in item.path]
-    assert [json.loads(file.content)["engine"]["skeleton"] for file in settings] == [skeleton.path, skeleton.path]
+    files = [item for item in (*found, *trial.files) if isinstance(item, File)]
+    (keeper,) = [json.loads(file.content) for file in files if file.path.endswith("/keeper.json")]
+    launchers = [json.loads(file.content) for file in files if file.path.endswith("/launcher.json")]
+    assert keeper["skeleton"] == skeleton.path
+    assert [one["engine"]["skeleton"] for one in launchers] == [None, skeleton.path], "the trial's homes are its own"
     assert Directory(str(Path(skeleton.path).parent), "root", "root", 0o700) in found
     assert not [item for item in wanted() if isinstance(item, Skeleton)]
 

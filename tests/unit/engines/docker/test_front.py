@@ -55,11 +55,11 @@ def alone(**settings: Any) -> tuple[Resource, ...]:
 
 def test_each_machine_has_its_parts() -> None:
     here, front = on_both()
-    assert list(parts(here)) == ["launcher", "proxy", "hub", "gate"]
+    assert list(parts(here)) == ["homes", "launcher", "proxy", "hub", "gate"]
     assert list(parts(front)) == ["edge"]
-    assert list(parts(alone())) == ["launcher", "proxy", "hub", "edge"]
+    assert list(parts(alone())) == ["homes", "launcher", "proxy", "hub", "edge"]
     told = engine("docker")
-    assert list(told.containers(config())) == ["launcher", "proxy", "hub", "gate", "edge"]
+    assert list(told.containers(config())) == ["homes", "launcher", "proxy", "hub", "gate", "edge"]
     assert dict(told.elsewhere(config())) == {"edge": "front"}
 
 

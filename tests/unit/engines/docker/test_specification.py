@@ -26,8 +26,7 @@ SETTINGS = {
     "image": "hubfleet/user:1",
     "python": "/opt/hubfleet/environments/users-1",
     "network": "hubfleet-h-users",
-    "homes": "/srv/homes",
-    "skeleton": None,
+    "keeper": {"socket": "/run/keeper.sock"},
     "hub_account": "hubfleet-h",
     "hub_uid": 990,
     "hub_gid": 991,
@@ -53,7 +52,7 @@ def wanted(**changed: Any) -> Effective:
 
 def test_settings_are_those_of_the_file() -> None:
     settings = Settings.from_json(SETTINGS)
-    assert (settings.hub_gid, settings.homes, settings.skeleton) == (991, Path("/srv/homes"), None)
+    assert (settings.hub_gid, settings.keeper, settings.skeleton) == (991, {"socket": "/run/keeper.sock"}, None)
     assert (settings.host_root, settings.engine_socket) == ("", "/var/run/docker.sock")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from hubfleet.config import Config
 from hubfleet.engines.docker.desired import desired_state
+from hubfleet.engines.docker.trial import beside
 from hubfleet.resources import Container, File, Firewall, Network, Trial, from_json
 from hubfleet.resources.registry import KINDS
 from unit.engines.docker.test_desired import CANARY, site, wanted
@@ -48,7 +49,7 @@ def test_it_has_nothing_of_the_hub_that_serves() -> None:
     assert f"{REAL}/" not in json.dumps([dataclasses.asdict(one) for one in (*made.containers, made.person)])
     assert starts.argv[-1] == f"{SECOND}/launcher/launcher.json"
     assert not [one.ports for one in (*made.containers, made.person) if one.ports]
-    assert (launcher(made)["engine"]["hub"], launcher(made)["engine"]["homes"]) == ("physics101_try", None)
+    assert (launcher(made)["engine"]["hub"], launcher(made)["engine"]["keeper"]) == ("physics101_try", None)
 
 
 def test_it_runs_what_the_hub_would_run() -> None:
@@ -109,6 +110,34 @@ def test_other_secrets_are_no_reason_for_a_trial() -> None:
     assert made.fingerprint == trial().fingerprint
 
 
+VOUCHED = {"github": {"client_id": "a"}, "allow": {"users": ["ada"]}}
+
+
+def test_a_hub_whose_people_a_provider_vouches_for_is_tried_out_too() -> None:
+    """Its hub knows no secret of the provider, for which it has no use, and the list of names is no part of it."""
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "login": VOUCHED})
+    given = dataclasses.replace(site(), passwords={"client_secret": CANARY}, listed=("ben",))
+    made = next(item for item in desired_state(config, given) if isinstance(item, Trial))
+    described = json.dumps([dataclasses.asdict(file) for file in made.files])
+    assert CANARY not in described
+    assert "ben" not in described
+    [rules] = [file for file in made.files if file.path == f"{SECOND}/hub/rules.json"]
+    assert json.loads(rules.content)["names"] == ["ada"]
+    other = dataclasses.replace(given, listed=("cem",))
+    again = next(item for item in desired_state(config, other) if isinstance(item, Trial))
+    assert again.fingerprint == made.fingerprint
+
+
+def test_another_list_of_names_replaces_no_part() -> None:
+    config = Config.model_validate({"hub": "physics101", "engine": "docker", "login": VOUCHED})
+    one, other = (
+        list(desired_state(config, dataclasses.replace(site(), listed=names))) for names in (("ben",), ("cem",))
+    )
+    changed = [before for before, after in zip(one, other, strict=True) if before != after]
+    assert [item.path for item in changed if isinstance(item, File)] == [f"{REAL}/hub/rules.json"]
+    assert len(changed) == 1
+
+
 def test_when_it_is_tried_out() -> None:
     made = trial()
     passed = {"passed": made.fingerprint, "left": False}
@@ -137,3 +166,18 @@ def test_it_asks_nobody_who_the_test_user_is() -> None:
     assert told["projects"] is None
     assert told["mounts"] == ["/srv/data:/data:ro"]
     assert {one.network for one in trial(storage=storage).containers if one.name.endswith("launcher")} == {"none"}
+
+
+@pytest.mark.parametrize(("roles", "shown"), [(["hub"], False), (["hub", "worker"], True)])
+def test_on_a_fleet_it_is_shown_what_the_hubs_machine_has_by_its_role(roles: list[str], shown: bool) -> None:
+    """Its servers are on that machine, and `check` looks for mounts on those with role worker."""
+    storage = {
+        "mounts": ["/srv/data:/data:ro"],
+        "must_be_mounted": ["/srv/data"],
+        "homes": {"path": "/srv/homes", "share": "mounted"},
+    }
+    machines = {"hub1": {"ssh": "hub1", "roles": roles}, "worker1": {"ssh": "worker1", "roles": ["worker"]}}
+    given = {"hub": "physics101", "engine": "swarm", "storage": storage, "machines": machines}
+    config, _ = beside(Config.model_validate({**given, "login": {"password": "file"}}), site())
+    assert [str(mount) for mount in config.storage.mounts] == (storage["mounts"] if shown else [])
+    assert list(config.storage.must_be_mounted) == (storage["must_be_mounted"] if shown else [])

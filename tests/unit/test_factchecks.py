@@ -9,7 +9,7 @@ import pytest
 from hubfleet.checks import Finding, failures, places
 from hubfleet.config import Config
 from hubfleet.engines import engine
-from hubfleet.machinechecks import ALL, judged
+from hubfleet.factchecks import ALL, judged
 
 HEALTHY: dict[str, Any] = {
     "system": "debian",
@@ -18,12 +18,14 @@ HEALTHY: dict[str, Any] = {
     "architecture": "x86_64",
     "systemd": True,
     "sqlite": True,
+    "images_place": "/var/lib/docker",
     "disk_free": 20 * 1024**3,
     "state_free": 20 * 1024**3,
     "memory": 8 * 1024**3,
     "tools": ["apt-get", "nft", "systemctl"],
     "addresses": ["203.0.113.10"],
     "features": {"overlay": True, "nf_tables": True, "memory": True},
+    "firewalls": [],
     "docker": None,
     "listening": {},
     "ports": {},
@@ -73,6 +75,29 @@ def test_nothing_is_wrong_with_a_healthy_machine() -> None:
 def test_each_fact_has_its_sentence(facts: dict[str, Any], level: str, words: str) -> None:
     found = said(facts, https="self-signed")
     assert [finding.level for finding in found if words in finding.text] == [level], found
+    assert len(failures(found)) == (level == "problem")
+
+
+@pytest.mark.parametrize(
+    ("free", "lacks", "level", "words"),
+    [
+        (1, 0, "note", "1.0 GB free for images (/srv/docker)"),
+        (2.5, 2, "note", "2.5 GB free"),
+        (
+            2.5,
+            3,
+            "problem",
+            "2.5 GB free for images (/srv/docker); about 3 GB are needed for the 3 that are to be made",
+        ),
+        (5, 9, "problem", "about 6 GB are needed"),
+        (7, 9, "ok", "7.0 GB free"),
+    ],
+)
+def test_little_room_matters_where_images_are_to_be_made(free: float, lacks: int, level: str, words: str) -> None:
+    config = Config.model_validate({"hub": "physics101", "engine": "docker"})
+    facts = {**HEALTHY, "docker": DOCKER, "images_place": "/srv/docker", "disk_free": int(free * 1024**3)}
+    found = judged(config, engine("docker"), facts, 0, lacks=lacks)
+    assert [one.level for one in found if words in one.text] == [level], found
     assert len(failures(found)) == (level == "problem")
 
 
