@@ -209,10 +209,10 @@ def test_it_gives_nothing_to_ids_that_nobody_may_have(keeper: Keeper, uid: int, 
     assert not (keeper.homes / "ada").exists()
 
 
-@pytest.mark.parametrize("more", [{"path": "/etc"}, {"skeleton": "/root"}])
-def test_it_takes_no_path(keeper: Keeper, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("more", [{"path": "/etc"}, {"skeleton": "/root"}, {"limit": 1 << 40}])
+def test_it_takes_no_path_and_no_limit(keeper: Keeper, more: dict[str, Any]) -> None:
     told = keeper.refusal("PUT", "/homes/ada", {"uid": 70_001, "gid": 70_001, **more})
-    assert told == "400 expected uid and gid, perhaps limit, and nothing else"
+    assert told == "400 expected uid and gid, perhaps group, and nothing else"
     assert not (keeper.homes / "ada").exists()
 
 

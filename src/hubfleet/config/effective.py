@@ -26,7 +26,7 @@ class Effective:
     when their directories are missing, all in ``projects_at``, where nothing else is. ``must_be_mounted``: directories
     of the host below which nothing is shown unless they have a file system of their own. ``image``: what the server's
     image is built on; None for everybody's. ``home_limit``: bytes that the
-    user's home may hold; ``home_limit_told``: where that is so by a group of the provider or of the hub.
+    user's home may hold; ``home_limit_by``: the group that has it so, where others than the file know who is in it.
     ``homes_counted``: some home has a limit, so all are counted.
     """
 
@@ -47,7 +47,7 @@ class Effective:
     projects_at: str | None = None
     must_be_mounted: tuple[str, ...] = ()
     home_limit: Bytes | None = None
-    home_limit_told: Bytes | None = None
+    home_limit_by: str | None = None
     image: str | None = None
     homes_counted: bool = False
 
@@ -105,7 +105,6 @@ def effective(
     options: dict[str, Any] = {path.replace(".", "_"): found[path].value for path in _OPTIONS}
     environment = {path[len(_VARIABLE) :]: item.value for path, item in found.items() if path.startswith(_VARIABLE)}
     home = owner.home if owner else None
-    limit = found[_QUOTA].value
     return Effective(
         **options,
         environment=environment,
@@ -114,10 +113,18 @@ def effective(
         profile=profile,
         owner=owner,
         must_be_mounted=config.storage.must_be_mounted,
-        home_limit=limit,
-        home_limit_told=None if limit == home_limit(config, user) else limit,
+        home_limit=found[_QUOTA].value,
+        home_limit_by=_told_group(config, user, found[_QUOTA].place, belonging),
         homes_counted=bool(config.all_quotas()),
     )
+
+
+def _told_group(config: Config, user: str, place: Place, belonging: Belonging) -> str | None:
+    """The group that a setting comes from, if not the file but the provider or the hub has the user in it."""
+    if place[:1] != ("groups",):
+        return None
+    group = str(place[1])
+    return None if memberships(config, user, belonging)[group] == "members" else group
 
 
 def home_limit(config: Config, user: str) -> Bytes | None:

@@ -52,9 +52,9 @@ def limits(config: Config) -> Limits:
     usual = config.storage.homes.quota if config.storage.homes else None
     named = {*config.users, *(name for group in config.groups.values() for name in group.members)}
     found = {system_name(name): home_limit(config, name) for name in sorted(named)}
-    others = (group.storage.quota for group in config.groups.values() if group.provider or group.hub)
-    told = tuple(dict.fromkeys(int(quota) for quota in others if quota is not None))
-    return Limits(usual, {name: limit for name, limit in found.items() if limit != usual}, told)
+    others = {name: group.storage.quota for name, group in config.groups.items() if group.provider or group.hub}
+    groups = {name: int(quota) for name, quota in others.items() if quota is not None}
+    return Limits(usual, {name: limit for name, limit in found.items() if limit != usual}, groups)
 
 
 def hub_places(layout: Layout) -> dict[str, Any]:

@@ -35,10 +35,10 @@ class Asked:
         self._base = f"https://{line['address']}:{line['port']}" if away else "http://homes"
         self._name = NAME if away else None
 
-    async def ensure(self, name: str, owner: Owner | None, limit: int | None = None) -> Home:
+    async def ensure(self, name: str, owner: Owner | None, group: str | None = None) -> Home:
         if owner is None:
             raise ValueError("the service makes homes for owners only")
-        asked = {"uid": owner.uid, "gid": owner.gid, **({} if limit is None else {"limit": limit})}
+        asked = {"uid": owner.uid, "gid": owner.gid, **({} if group is None else {"group": group})}
         return Home.from_json(await self._ask("PUT", f"/homes/{name}", asked))
 
     async def home(self, name: str) -> Home:

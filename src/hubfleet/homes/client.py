@@ -18,7 +18,7 @@ from hubfleet.homes.settings import Limits
 class Homes(Protocol):
     """Keeps homes. Everything raises HomeFailed, in words for the person whose home it is."""
 
-    async def ensure(self, name: str, owner: Owner | None, limit: int | None = None) -> Home:
+    async def ensure(self, name: str, owner: Owner | None, group: str | None = None) -> Home:
         """See `Keeper.ensure`."""
 
     async def home(self, name: str) -> Home:
@@ -43,8 +43,8 @@ class Here:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
 
-    async def ensure(self, name: str, owner: Owner | None, limit: int | None = None) -> Home:
-        return await asyncio.to_thread(self._keeper.ensure, name, owner, limit)
+    async def ensure(self, name: str, owner: Owner | None, group: str | None = None) -> Home:
+        return await asyncio.to_thread(self._keeper.ensure, name, owner, group)
 
     async def home(self, name: str) -> Home:
         return await asyncio.to_thread(self._keeper.home, name)
@@ -72,13 +72,13 @@ class ServerHomes:
         self.kept = kept
         self._passing, self._skeleton = passing, skeleton
 
-    async def of(self, server: str, name: str, owner: Owner | None, limit: int | None = None) -> Path:
-        """For a server of the user ``name``, made if need be. ``limit``: see `Keeper.ensure`, where homes are kept.
+    async def of(self, server: str, name: str, owner: Owner | None, group: str | None = None) -> Path:
+        """For a server of the user ``name``, made if need be. ``group``: see `Keeper.ensure`, where homes are kept.
 
         Raises HomeFailed and OSError.
         """
         if self.kept is not None:
-            return (await self.kept.ensure(name, owner, limit)).path
+            return (await self.kept.ensure(name, owner, group)).path
         self._passing.mkdir(mode=0o711, exist_ok=True)
         return await asyncio.to_thread(make_home, self._passing, server, owner, self._skeleton)
 

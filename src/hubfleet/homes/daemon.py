@@ -69,19 +69,22 @@ def _told(words: str, status: int) -> web.Response:
 
 
 async def ensure(request: web.Request) -> web.Response:
-    owner, limit = _owner(await request.json())
-    home = await asyncio.to_thread(request.app[KEEPER].ensure, request.match_info["name"], owner, limit)
+    owner, group = _owner(await request.json())
+    home = await asyncio.to_thread(request.app[KEEPER].ensure, request.match_info["name"], owner, group)
     return web.json_response(home.to_json())
 
 
-def _owner(body: Any) -> tuple[Owner, int | None]:
-    """And the limit that is asked for. Raises BadName for anything but two numbers or three."""
-    if not isinstance(body, dict) or set(body) - {"limit"} != {"uid", "gid"}:
-        raise BadName("expected uid and gid, perhaps limit, and nothing else")
-    for name, number in body.items():
+def _owner(body: Any) -> tuple[Owner, str | None]:
+    """And the group whose limit is the home's. Raises BadName for anything but two numbers and perhaps a name."""
+    if not isinstance(body, dict) or set(body) - {"group"} != {"uid", "gid"}:
+        raise BadName("expected uid and gid, perhaps group, and nothing else")
+    for number in (body["uid"], body["gid"]):
         if isinstance(number, bool) or not isinstance(number, int):
-            raise BadName(f"{number!r} is not {'a limit' if name == 'limit' else 'an id'}")
-    return Owner(body["uid"], body["gid"]), body.get("limit")
+            raise BadName(f"{number!r} is not an id")
+    group = body.get("group")
+    if group is not None and not isinstance(group, str):
+        raise BadName(f"{group!r} is not the name of a group")
+    return Owner(body["uid"], body["gid"]), group
 
 
 async def show(request: web.Request) -> web.Response:

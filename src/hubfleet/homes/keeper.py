@@ -107,11 +107,11 @@ class Keeper:
         self._locks: dict[str, threading.Lock] = {}
         self._archiving: set[str] = set()
 
-    def ensure(self, name: str, owner: Owner | None, limit: int | None = None) -> Home:
+    def ensure(self, name: str, owner: Owner | None, group: str | None = None) -> Home:
         """The home of that name, made if need be. ``owner``: None where people have no ids of their own.
 
-        ``limit``: bytes that it may hold by a group of the provider or of the hub; None: what the file says of it.
-                Raises HomeFailed for one that belongs to somebody else, and BadName for what is no name.
+        ``group``: the one whose limit is the home's, by the provider or the hub; None: what the file says of it.
+        Raises HomeFailed for one that belongs to somebody else, and BadName for what is no name.
         """
         self._check(name)
         for number in (owner.uid, owner.gid) if owner else ():
@@ -120,7 +120,7 @@ class Keeper:
         with self._only(name):
             self._free(name)
             path = make_home(self.place, name, owner, self._skeleton)
-            self._hold(name, path, limit)
+            self._hold(name, path, group)
         return self.home(name)
 
     def home(self, name: str) -> Home:
@@ -144,11 +144,11 @@ class Keeper:
         """Have limits that have changed be in force for the homes that are there."""
         if self._quotas is None or not self.place.is_dir():
             return
-        told = self._told.all()
         for entry in sorted(os.listdir(self.place)):
             if (home := self._of(entry)) is not None:
                 try:
-                    self._hold(home.name, home.path, told.get(home.name))
+                    with self._only(home.name):  # its group is what was told last, though that be just now
+                        self._hold(home.name, home.path, self._told.of(home.name))
                 except HomeFailed as problem:
                     log.error("%s: %s", home.name, problem)
 
@@ -190,13 +190,12 @@ class Keeper:
     def _of(self, entry: str) -> Home | None:
         return _home(self.place / entry) if NAME.fullmatch(entry) else None
 
-    def _hold(self, name: str, path: Path, asked: int | None) -> None:
+    def _hold(self, name: str, path: Path, group: str | None) -> None:
         if self._quotas is None:
             return
-        limit = self._limits.of(name, asked)
         try:
-            self._told.keep(name, limit if limit == asked else None)
-            self._quotas.apply(path, name, limit)
+            self._told.keep(name, group if group in self._limits.groups else None)
+            self._quotas.apply(path, name, self._limits.of(name, group))
         except OSError as error:
             why = error.strerror or error
             raise HomeFailed(f"no limit could be set to {path} ({why}); an administrator has to look at it") from error

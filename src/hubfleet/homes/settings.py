@@ -12,25 +12,25 @@ from typing import Any
 class Limits:
     """Bytes of a home; None: no limit.
 
-    ``people``: those of whom it is not the usual, by the name of their home. ``told``: those that the launcher may ask
-    for, for people of groups whom others than the file know.
+    ``people``: those of whom it is not the usual, by the name of their home. ``groups``: those of groups whose people
+    others than the file know; the launcher says of whom it is one of these.
     """
 
     usual: int | None = None
     people: Mapping[str, int | None] = field(default_factory=dict)
-    told: tuple[int, ...] = ()
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Limits:
-        return cls(data["usual"], data["people"], tuple(data.get("told", ())))
+        return cls(data["usual"], data["people"], data.get("groups", {}))
 
     def to_json(self) -> dict[str, Any]:
-        asked = {"told": list(self.told)} if self.told else {}
-        return {"usual": self.usual, "people": dict(self.people), **asked}
+        groups = {"groups": dict(self.groups)} if self.groups else {}
+        return {"usual": self.usual, "people": dict(self.people), **groups}
 
-    def of(self, name: str, asked: int | None = None) -> int | None:
-        """Of one home. ``asked``: by the launcher; one that no group has counts for nothing."""
-        return asked if asked in self.told else self.people.get(name, self.usual)
+    def of(self, name: str, group: str | None = None) -> int | None:
+        """Of one home. ``group``: the one that has it so; one that is not among ``groups`` counts for nothing."""
+        return self.groups[group] if group in self.groups else self.people.get(name, self.usual)
 
 
 def settings(place: Path, skeleton: Path | None, minimum: int, limits: Limits, counted: bool = False) -> dict[str, Any]:

@@ -83,16 +83,16 @@ def test_the_limit_of_a_home_is_told_where_the_file_alone_does_not_say(tmp_path:
         "  staff: {members: [zoe], storage: {quota: 60G}}\n",
     )
 
-    def told(name: str, belonging: Belonging = Belonging.of([], ["lab"])) -> tuple[str, str]:
+    def told(name: str, belonging: Belonging = Belonging.of([], ["lab"])) -> tuple[str, str | None]:
         found = effective(config, name, belonging=belonging)
-        return str(found.home_limit), str(found.home_limit_told)
+        return str(found.home_limit), found.home_limit_by
 
-    assert told("bob") == ("50G", "50G")
-    assert told("bob", NOWHERE) == ("10G", "None")
-    assert told("ada") == ("50G", "None"), "the file says that"
-    assert told("eve") == ("2G", "None"), "a person's own is the last word"
-    assert told("zoe") == ("60G", "None"), "a later group is the last word"
-    assert limits(config).told == (50 * 2**30,)
+    assert told("bob") == ("50G", "lab")
+    assert told("bob", NOWHERE) == ("10G", None)
+    assert told("ada") == ("50G", None), "the file says that"
+    assert told("eve") == ("2G", None), "a person's own is the last word"
+    assert told("zoe") == ("60G", None), "a later group is the last word"
+    assert limits(config).groups == {"lab": 50 * 2**30}
 
 
 OIDC = "login: {oidc: {client_id: a, issuer: 'https://a.example'}, allow: {everybody: true}}\n"

@@ -202,24 +202,38 @@ def test_limits_are_in_force_for_homes_that_are_made_and_for_those_that_are_ther
     assert quotas.applied == {"ada": 900, "ben": 100}
 
 
-def test_limits_that_are_asked_for_are_those_of_the_file_and_stay_until_the_next_start(place: Path) -> None:
+def test_a_group_has_the_limit_that_the_file_says_of_it_until_the_next_start_says_otherwise(place: Path) -> None:
     def made(limits: Limits) -> tuple[Keeper, Counted]:
         return Keeper(place, quotas=(quotas := Counted()), limits=limits), quotas
 
-    keeper, quotas = made(Limits(100, {"eve": 50}, told=(700, 900)))
-    for name, limit in (("ada", 900), ("ben", None), ("cat", 100_000), ("eve", 700)):
-        keeper.ensure(name, None, limit)
+    keeper, quotas = made(Limits(100, {"eve": 50}, {"lab": 900, "staff": 700}))
+    for name, group in (("ada", "lab"), ("ben", None), ("cat", "nobody's"), ("eve", "staff")):
+        keeper.ensure(name, None, group)
     assert quotas.applied == {"ada": 900, "ben": 100, "cat": 100, "eve": 700}
-    keeper, quotas = made(
-        Limits(200, {"eve": 50}, told=(700, 900))
-    )  # a later one, by a file with another limit for all
+    keeper, quotas = made(Limits(200, {"eve": 50}, {"lab": 300, "staff": 700}))  # a later one, by another file
     keeper.hold_all()
-    assert quotas.applied == {"ada": 900, "ben": 200, "cat": 200, "eve": 700}
+    assert quotas.applied == {"ada": 300, "ben": 200, "cat": 200, "eve": 700}
     keeper.ensure("eve", None)
     assert quotas.applied["eve"] == 50
-    keeper, quotas = made(Limits(200, {}, told=(700,)))
+    keeper, quotas = made(Limits(200, {}, {"staff": 700}))
     keeper.hold_all()
     assert quotas.applied == {"ada": 200, "ben": 200, "cat": 200, "eve": 200}
+
+
+def test_what_is_told_while_all_homes_are_gone_through_is_the_last_word(place: Path) -> None:
+    class Told(Counted):
+        """Somebody starts a server just as the first home is held to its limit."""
+
+        def apply(self, home: Path, name: str, limit: int | None) -> None:
+            super().apply(home, name, limit)
+            if name == "ada" and "zoe" not in self.applied:
+                keeper.ensure("zoe", None, "lab")
+
+    for name in ("ada", "zoe"):
+        Keeper(place).ensure(name, None)
+    keeper = Keeper(place, quotas=(quotas := Told()), limits=Limits(100, {}, {"lab": 900}))
+    keeper.hold_all()
+    assert quotas.applied == {"ada": 100, "zoe": 900}
 
 
 def test_a_home_that_cannot_be_held_to_its_limit_starts_nothing(place: Path) -> None:

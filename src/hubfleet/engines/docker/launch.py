@@ -144,7 +144,7 @@ class DockerLaunch:
         # Beside the loop: a file server that is away would stop it for everybody.
         await asyncio.to_thread(require_mounted, effective, root)
         owner = owner_of(effective, self._layout, name, self._settings.ids, root)
-        made = real_path(str(await self._homes.of(request.id, name, owner, effective.home_limit_told)), root)
+        made = real_path(str(await self._homes.of(request.id, name, owner, effective.home_limit_by)), root)
         home = Place.of(made, f"/home/{name}", True, root)
         projects = those_there(effective, lambda mount: place_of(mount, root), progress)
         shown = [*(place_of(mount, root) for mount in effective.mounts), *projects]

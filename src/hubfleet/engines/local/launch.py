@@ -123,7 +123,7 @@ class LocalLaunch:
             effective = replace(effective, projects=tuple(those_there(effective, _sound, progress)))
             owner = self._owner(effective, name)
             progress("Preparing the home directory")
-            home = await self._homes.of(request.id, name, owner, effective.home_limit_told)
+            home = await self._homes.of(request.id, name, owner, effective.home_limit_by)
             self._make_run_directory(run, owner)
             cgroups = self._limit(request.id, effective) if owner is not None else []
             server = (name, owner, home, run / "server.sock")

@@ -111,8 +111,8 @@ class SwarmLaunch:
         progress("Preparing the home directory")
         async with self._preparing[request.user]:  # the storage may hang, and with it nothing else
             owner = await asyncio.to_thread(identified, self._settings, request, effective)
-            limit = effective.home_limit_told
-            home = await self._kept.ensure(system_name(request.user), owner, limit) if self._kept else None
+            group = effective.home_limit_by
+            home = await self._kept.ensure(system_name(request.user), owner, group) if self._kept else None
             words: list[str] = []  # what is to be told is told in the loop
             server = await asyncio.to_thread(prepared, self._settings, request, effective, owner, home, words.append)
             for line in words:
