@@ -7,6 +7,7 @@ import json
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.web import HTTPError
 
 from hubfleet.admission import Person, Rules
-from hubfleet.hub.providers import choose
+from hubfleet.hub.providers import admitting, choose
 from hubfleet.hub.providers.admitting import Ended, Known
 from hubfleet.hub.providers.base import SINCE
 from hubfleet.hub.providers.claims import Claims
@@ -249,6 +250,27 @@ async def test_one_token_is_renewed_at_a_time(tenant: Agave, tmp_path: Path) -> 
     await asyncio.gather(*(one._ask(ada, known) for _ in range(5)))
     assert not known.ended
     assert tenant.asked.count("POST /oauth2/token") == 2
+
+
+async def test_groups_that_are_asked_for_wait_for_an_answer_where_it_is_too_old(
+    tenant: Agave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, ada = await entered(tenant, tmp_path)
+    known = await one.known_of(ada)
+    assert known
+    asked = len(tenant.asked)
+    assert await one.groups_of(ada) == frozenset()
+    assert len(tenant.asked) == asked, "what it told is not too old"
+    known.person, known.asked = replace(known.person, groups=frozenset(["left"])), 0.0
+    assert await asyncio.gather(one.groups_of(ada), one.groups_of(ada)) == [frozenset(), frozenset()]
+    assert len(tenant.asked) == asked + 1
+    # A provider that does not answer is waited for once, and what it told holds.
+    known.person, known.asked = replace(known.person, groups=frozenset(["left"])), 0.0
+    monkeypatch.setattr(admitting, "GROUPS_WAIT_S", 0.05)
+    never = asyncio.Event()
+    monkeypatch.setattr(one, "told_anew", lambda _: never.wait())
+    assert await one.groups_of(ada) == {"left"}
+    one._asking["ada"].cancel()
 
 
 async def test_what_is_taken_back_ends_the_session(tenant: Agave, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Who of those that somebody vouches for may enter, whose a name is, and how long that holds.
 
 The rules are in a file (`hubfleet.admission`); the rest is what was told last of a person. It is asked again now and
-then beside people's requests, never within one: a provider that is away disturbs nobody who is logged in.
+then beside people's requests, never within one: a provider that is away disturbs nobody who is logged in. Only what a
+server is to have by a group waits for it, for a while.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ STATE = "hubfleet"
 """The key of ours in what JupyterHub keeps of a person, encrypted."""
 ASK_ANEW_S = 60.0
 """How long a provider that gave no answer is left alone at most."""
+GROUPS_WAIT_S = 10.0
+"""How long somebody's groups are waited for at most, where what was told of them is too old. Then that holds."""
 
 
 class Ended(Exception):
@@ -159,11 +162,16 @@ class Admitting(Authenticator):
             if self._removal is not None:
                 self._removal.look_now()
             return False
-        if time.time() - known.asked > self.told["recheck_s"] and user.name not in self._asking:
+        self._asked_anew(user, known)
+        return True
+
+    def _asked_anew(self, user: Any, known: Known) -> asyncio.Task[None] | None:
+        """The question to the provider that is on its way; None if what it told is not too old."""
+        if user.name not in self._asking and time.time() - known.asked > self.told["recheck_s"]:
             task = asyncio.get_running_loop().create_task(self._ask(user, known))
             self._asking[user.name] = task
             task.add_done_callback(lambda _: self._asking.pop(user.name, None))
-        return True
+        return self._asking.get(user.name)
 
     async def known_of(self, user: Any) -> Known | None:
         """What is known of a person; None for somebody who never came in by this provider."""
@@ -176,8 +184,11 @@ class Admitting(Authenticator):
         return self.known[user.name]
 
     async def groups_of(self, user: Any) -> frozenset[str]:
-        """The groups of the provider that somebody is in, as it told last."""
+        """The groups of the provider that somebody is in, as it told last; it is asked again if that is too old."""
         known = None if self.test_people.admitted(user.name) else await self.known_of(user)
+        asking = self._asked_anew(user, known) if known and not known.ended else None
+        if asking:
+            await asyncio.wait([asking], timeout=GROUPS_WAIT_S)
         return known.person.groups if known and not known.ended else frozenset()
 
     async def _ask(self, user: Any, known: Known) -> None:
