@@ -299,7 +299,7 @@ class Google(Provider):
     def add(self, email: str, number: str, *groups: str, hd: str = "", verified: bool = True) -> None:
         told = {"id": number, "email": email, "verified_email": verified}
         self.people[email] = {**told, "hd": hd} if hd else told
-        self.groups[email] = list(groups)
+        self.groups[number] = list(groups)
 
     def key_file(self, **changed: Any) -> str:
         """What its console gives for the service account."""
@@ -362,11 +362,12 @@ class Google(Provider):
             return refused(401, "authError")
         if not self.enabled:
             return refused(403, "accessNotConfigured")
-        email = query.get("userKey", "")
-        if email not in self.groups and email != self.administrator:
+        asked = query.get("userKey", "")
+        number = str(self.people[asked]["id"]) if asked in self.people else asked
+        if number not in self.groups and number != self.administrator:
             return refused(404, "notFound")
         begin, size = int(query.get("pageToken", 0)), min(self.page, int(query.get("maxResults", 200)))
-        every = self.groups.get(email, [])
+        every = self.groups.get(number, [])
         found = [{"kind": "admin#directory#group", "email": group} for group in every[begin : begin + size]]
         told: dict[str, Any] = {"kind": "admin#directory#groups", **({"groups": found} if found else {})}
         more = {"nextPageToken": str(begin + size)} if len(every) > begin + size else {}

@@ -98,6 +98,21 @@ def test_who_is_taken_out_of_the_group_is_out(hub: RunningHub, google: Google) -
     assert gus.inside
 
 
+def test_an_address_that_is_another_account_s_now_gives_nobody_that_one_s_groups(
+    hub: RunningHub, google: Google
+) -> None:
+    google.lasts = 1  # so that it is the directory that is asked, and not who she is
+    try:
+        lea = entered(hub, google, "lea", GROUP)
+    finally:
+        google.lasts = 3600
+    google.tokens.clear()
+    google.add("lea@example.edu", "s-another", GROUP, hd="example.edu")
+    assert lea.inside
+    google.groups["s-lea"] = []
+    await_that("lea is out", lambda: not lea.inside)
+
+
 def test_groups_are_asked_for_when_the_person_s_own_token_is_over(hub: RunningHub, google: Google) -> None:
     google.lasts = 1
     try:

@@ -73,6 +73,5 @@ class Google(Vouched, GoogleOAuthenticator):
         Whose account is of no workspace is in none: its address may have been anybody's when it was made.
         """
         person = Person.from_json(state[STATE]["person"])
-        email = str(state[self.user_auth_state_key]["email"])
-        groups = await workspace.groups_of(email) if person.domains else frozenset()
+        groups = await workspace.groups_of(person.subject) if person.domains else frozenset()
         return {**state, **self.state_of(replace(person, groups=groups))}

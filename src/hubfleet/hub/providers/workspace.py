@@ -27,33 +27,36 @@ class Workspace:
         self._token, self._until = "", 0.0
         self._asking: asyncio.Task[str] | None = None
 
-    async def groups_of(self, email: str) -> frozenset[str]:
-        """The addresses of the groups that somebody is in, in lower case. Raises Silent, in words for the log."""
+    async def groups_of(self, number: str) -> frozenset[str]:
+        """The addresses of the groups that an account is in, in lower case. Raises Silent, in words for the log.
+
+        ``number``: the account's, for an address may be another account's one day.
+        """
         try:
-            return await asyncio.wait_for(self._groups_of(email), 3 * LIMIT_S)
+            return await asyncio.wait_for(self._groups_of(number), 3 * LIMIT_S)
         except asyncio.TimeoutError:
             raise Silent(f"Google's directory did not tell within {3 * LIMIT_S:g} s") from None
 
-    async def _groups_of(self, email: str) -> frozenset[str]:
+    async def _groups_of(self, number: str) -> frozenset[str]:
         found: set[str] = set()
         page = ""
         for _ in range(PAGES):
-            told = await self._told_of(email, page)
+            told = await self._told_of(number, page)
             found |= {str(one["email"]).lower() for one in told.get("groups", []) if "email" in one}
             page = str(told.get("nextPageToken") or "")
             if not page:
                 return frozenset(found)
         raise Silent(f"Google's directory has more than {PAGES} pages of somebody's groups")
 
-    async def _told_of(self, email: str, page: str, *, again: bool = True) -> dict[str, Any]:
+    async def _told_of(self, number: str, page: str, *, again: bool = True) -> dict[str, Any]:
         try:
-            return await self._answer(question(self._told["groups"], email, page))
+            return await self._answer(question(self._told["groups"], number, page))
         except HTTPClientError as error:
             if error.code == 401 and again:  # the token was taken back
                 self._token = ""
-                return await self._told_of(email, page, again=False)
+                return await self._told_of(number, page, again=False)
             if error.code == 404 and NOT_FOUND in reasons(parsed(error.response) if error.response else {}):
-                self._log.warning("Google's directory has no account %s: it is in no group", email)
+                self._log.warning("Google's directory has no account number %s: it is in no group", number)
                 return {}
             raise self._silent(error) from None
 
