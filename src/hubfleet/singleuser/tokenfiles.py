@@ -6,6 +6,7 @@ Those of a Tapis tenant are in the forms that its command line (`~/.agave/curren
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from typing import Any
 MARK = "hubfleet"
 """The client's name in files that are ours."""
 SAVED = ".saved-by-hubfleet"
-"""Ends the name of what was in the place of such a file, and was not ours."""
+"""Ends the name of what was in the place of such a file, and was not ours; further ones have a number after it."""
 
 
 def variables(told: dict[str, Any]) -> dict[str, str]:
@@ -101,12 +102,21 @@ def _replace(directory: int, name: str, text: str) -> None:
             os.fchmod(file.fileno(), 0o600)
             os.fsync(file.fileno())
         if _is_foreign(directory, name):
-            os.replace(name, f"{name}{SAVED}", src_dir_fd=directory, dst_dir_fd=directory)
+            _save(directory, name)
         os.replace(part, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(part, dir_fd=directory)
         raise
+
+
+def _save(directory: int, name: str) -> None:
+    """Give what is there a name that nothing has."""
+    taken = set(os.listdir(directory))
+    further = (f"{name}{SAVED}-{number}" for number in itertools.count(2))
+    free = next(one for one in itertools.chain([f"{name}{SAVED}"], further) if one not in taken)
+    with contextlib.suppress(FileNotFoundError):  # another server of this user's has just done so
+        os.replace(name, free, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def _is_foreign(directory: int, name: str) -> bool:

@@ -85,6 +85,18 @@ def test_what_the_user_had_there_is_kept(tmp_path: Path) -> None:
     assert json.loads((tmp_path / ".agave" / "current").read_text())["access_token"] == "t2"
 
 
+def test_what_the_user_puts_there_again_is_kept_too(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / ".agpy").write_text(f"mine, {number}")
+        write_files(tmp_path, told())
+    kept = sorted(path for path in tmp_path.iterdir() if SAVED in path.name)
+    assert [(path.name, path.read_text()) for path in kept] == [
+        (f".agpy{SAVED}", "mine, 1"),
+        (f".agpy{SAVED}-2", "mine, 2"),
+        (f".agpy{SAVED}-3", "mine, 3"),
+    ]
+
+
 def test_a_full_disk_leaves_the_old_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(tmp_path, told("t1"))
 
