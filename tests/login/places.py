@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness import RunningHub
+from playwright.sync_api import Page
 from visitors import Visitor, configure
+from windows import Window
 
 from providers import OpenId
+
+BUTTON = "Log in with Example University"
 
 
 @dataclass
@@ -21,6 +25,15 @@ class Place:
 
     def visitor(self, name: str) -> Visitor:
         return Visitor(self.hub, name)
+
+    def come_in(self, mine: Window, name: str, target: str = "/", **claims: object) -> Page:
+        """Log in as somebody in a browser, as its pages and the provider's ask for it."""
+        self.provider.add(f"s-{name}", **{"preferred_username": name, **claims})
+        page = mine.open(target)
+        page.get_by_role("button", name=BUTTON).click()
+        page.get_by_placeholder("sub").fill(f"s-{name}")
+        page.get_by_role("button", name="Authorize", exact=True).click()
+        return page
 
     def login(self, more: str, **settings: str) -> str:
         """The settings for this provider; ``more``: lines below `login`."""

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from urllib.parse import quote
 
-import pytest
-from places import Place
-from playwright.sync_api import Browser, expect, sync_playwright
-from windows import CHROMIUM, FLAGS, Window
+from places import BUTTON, RULES, Place
+from playwright.sync_api import Browser, expect
+from visitors import tampered
+from windows import Window
 
 import needs
 
 pytestmark = [needs.command("chromium")]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def mine(browser: Browser, place: Place) -> Iterator[Window]:
-    """A window; none of the hub's pages may leave an error in the console."""
-    window = Window(browser, place.hub)
-    yield window
-    window.context.close()
-    assert window.faults == []
-
-
 def test_from_the_button_to_the_server(place: Place, mine: Window) -> None:
     place.provider.add("s-bea", preferred_username="bea", groups=["physics"])
     page = mine.open("/")
-    button = page.get_by_role("button", name="Log in with Example University")
+    button = page.get_by_role("button", name=BUTTON)
     expect(button).to_be_visible()
     mine.no_wider_than_a_phone()
     mine.picture("login-provider")
@@ -49,15 +31,11 @@ def test_from_the_button_to_the_server(place: Place, mine: Window) -> None:
     expect(page.get_by_text("bea", exact=True).first).to_be_visible()
     mine.picture("home-provider")
     page.get_by_role("button", name="Logout").or_(page.get_by_role("link", name="Logout")).click()
-    expect(page.get_by_role("button", name="Log in with Example University")).to_be_visible()
+    expect(page.get_by_role("button", name=BUTTON)).to_be_visible()
 
 
 def test_who_may_not_enter_reads_why(place: Place, mine: Window) -> None:
-    place.provider.add("s-nora", preferred_username="nora")
-    page = mine.open("/")
-    page.get_by_role("button", name="Log in with Example University").click()
-    page.get_by_placeholder("sub").fill("s-nora")
-    page.get_by_role("button", name="Authorize", exact=True).click()
+    page = place.come_in(mine, "nora")
     expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
     expect(page.get_by_text("You may not enter: nora is not on this hub's list")).to_be_visible()
     mine.no_wider_than_a_phone()
@@ -66,7 +44,74 @@ def test_who_may_not_enter_reads_why(place: Place, mine: Window) -> None:
 
 def test_who_says_no_at_the_provider_reads_so(place: Place, mine: Window) -> None:
     page = mine.open("/")
-    page.get_by_role("button", name="Log in with Example University").click()
+    page.get_by_role("button", name=BUTTON).click()
     page.get_by_role("button", name="Deny").click()
     expect(page.get_by_role("heading", name="That did not work")).to_be_visible()
     mine.picture("denied-provider")
+
+
+def test_whoever_is_taken_off_the_list_is_out_at_the_next_click(place: Place, mine: Window) -> None:
+    page = place.come_in(mine, "ben", "/hub/home")
+    page.wait_for_url("**/hub/home")
+    place.set(RULES.replace("ben, ", ""))
+    place.hub.up()
+    mine.open("/hub/home")
+    expect(page.get_by_role("button", name=BUTTON)).to_be_visible()
+    mine.picture("taken-off-provider")
+    place.come_in(mine, "ben", "/hub/home")
+    expect(page.get_by_text("You may not enter: ben is not on this hub's list")).to_be_visible()
+
+
+def test_a_name_that_another_account_has_is_refused_in_words(place: Place, mine: Window) -> None:
+    page = place.come_in(mine, "cem", "/hub/home")
+    page.wait_for_url("**/hub/home")
+    mine.context.clear_cookies()
+    place.come_in(mine, "alike", "/hub/home", preferred_username="CEM")
+    expect(page.get_by_text("The name cem belongs to another account of Example University here")).to_be_visible()
+    mine.no_wider_than_a_phone()
+    mine.picture("alike-provider")
+
+
+def test_a_state_that_was_tampered_with_is_refused_in_words(place: Place, mine: Window) -> None:
+    place.provider.add("s-ada", preferred_username="ada")
+    page = mine.open("/hub/home")
+    page.get_by_role("button", name=BUTTON).click()
+    page.get_by_placeholder("sub").wait_for()
+    page.goto(tampered(page.url, state="e30="))
+    page.get_by_placeholder("sub").fill("s-ada")
+    page.get_by_role("button", name="Authorize", exact=True).click()
+    expect(page.get_by_text("This log-in was not begun in this browser, or too long ago.")).to_be_visible()
+    mine.picture("tampered-provider")
+    mine.open("/hub/home")
+    expect(page.get_by_role("button", name=BUTTON)).to_be_visible()
+
+
+def test_nobody_is_sent_elsewhere_after_the_log_in(place: Place, mine: Window) -> None:
+    elsewhere = "//evil.example/x"
+    page = place.come_in(mine, "ada", f"/hub/login?next={quote(elsewhere, safe='')}")
+    page.wait_for_url(lambda url: url.startswith(f"{place.hub.url}/"))
+    mine.picture("elsewhere-provider")
+    mine.open("/hub/home")
+    expect(page.get_by_text("ada", exact=True).first).to_be_visible()
+
+
+def test_while_the_provider_is_away_who_is_logged_in_works_on(place: Place, mine: Window, browser: Browser) -> None:
+    page = place.come_in(mine, "ada", "/hub/home")
+    page.wait_for_url("**/hub/home")
+    place.provider.stop()
+    try:
+        place.hub.run("down", "--yes")
+        place.hub.up()
+        mine.open("/hub/home")
+        expect(page.get_by_text("ada", exact=True).first).to_be_visible()
+        other = Window(browser, place.hub)
+        newcomer = other.open("/")
+        newcomer.get_by_role("button", name=BUTTON).click()
+        said = "Example University does not answer at the moment, so nobody can log in."
+        expect(newcomer.get_by_text(said)).to_be_visible()
+        other.no_wider_than_a_phone()
+        other.picture("away-provider")
+        other.context.close()
+        assert other.faults == []
+    finally:
+        place.provider.start()

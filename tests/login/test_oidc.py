@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit
 import pytest
 from harness import await_that
 from places import RULES, Place
-from visitors import Visitor, await_log, log_of, words
+from visitors import Visitor, await_log, log_of, tampered, words
 
 
 def test_somebody_logs_in_with_the_button(place: Place) -> None:
@@ -119,13 +119,6 @@ def test_nobody_comes_in_by_a_password(place: Place) -> None:
 
 
 # -- the way there and back --------------------------------------------------------------------------------------------
-
-
-def tampered(address: str, **changed: str) -> str:
-    """An address with other parameters; "" takes one away."""
-    parts = urlsplit(address)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()} | changed
-    return parts._replace(query=urlencode({key: value for key, value in query.items() if value})).geturl()
 
 
 OTHER_STATE = base64.urlsafe_b64encode(json.dumps({"state_id": "0" * 32}).encode()).decode()

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 from harness import RunningHub, await_that
-from places import Place
+from places import BUTTON, Place
+from playwright.sync_api import expect
 from visitors import Visitor, await_log, callback, log_of, words
+from windows import Window
 
+import needs
 from providers import OpenId, running
 
 RULES = "  allow: {groups: [physics]}\n  recheck: 1s\n"
@@ -60,6 +63,28 @@ def test_a_token_is_renewed_when_it_is_over(place: Place) -> None:
     place.provider.add("s-cem", preferred_username="cem", groups=["chemistry"])
     await_that("cem is out, as the provider told for another token", lambda: not cem.inside)
     assert "cem has to log in again" not in log_of(place.hub)[before:]
+
+
+@needs.command("chromium")
+def test_in_the_browser_nobody_notices_that_a_token_is_renewed(place: Place, mine: Window) -> None:
+    page = place.come_in(mine, "fred", "/hub/home", groups=["physics"])
+    page.wait_for_url("**/hub/home")
+
+    def refused() -> bool:
+        mine.open("/hub/home")
+        expect(page.get_by_text("fred", exact=True).first).to_be_visible()
+        return "answered 401 to GET" in log_of(place.hub)[before:]
+
+    before = len(log_of(place.hub))
+    await_that("the first token is refused", refused)
+    mine.open("/hub/home")
+    expect(page.get_by_text("fred", exact=True).first).to_be_visible()
+    place.provider.add("s-fred", preferred_username="fred", groups=["chemistry"])
+    await_that(
+        "fred is out, as the provider told for another token", lambda: "fred" not in mine.open("/hub/home").content()
+    )
+    expect(page.get_by_role("button", name=BUTTON)).to_be_visible()
+    mine.picture("ended-provider")
 
 
 def test_whose_token_is_taken_back_has_to_log_in_again(place: Place) -> None:

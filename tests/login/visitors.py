@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import requests
 from harness import Person, RunningHub, await_that
@@ -102,3 +102,10 @@ def host(url: str) -> str:
     """What a setting takes of a server on this machine."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def tampered(address: str, **changed: str) -> str:
+    """An address with other parameters; "" takes one away."""
+    parts = urlsplit(address)
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()} | changed
+    return parts._replace(query=urlencode({key: value for key, value in query.items() if value})).geturl()
