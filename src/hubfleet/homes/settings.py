@@ -30,7 +30,9 @@ class Limits:
 
     def of(self, name: str, group: str | None = None) -> int | None:
         """Of one home. ``group``: the one that has it so; one that is not among ``groups`` counts for nothing."""
-        return self.groups[group] if group in self.groups else self.people.get(name, self.usual)
+        if group is not None and group in self.groups:
+            return self.groups[group]
+        return self.people.get(name, self.usual)
 
 
 def settings(place: Path, skeleton: Path | None, minimum: int, limits: Limits, counted: bool = False) -> dict[str, Any]:
