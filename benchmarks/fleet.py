@@ -62,7 +62,10 @@ import stock  # noqa: E402
 NEEDED = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
 PINS = ("jupyterhub==6.1.1", "dockerspawner==14.0.0")
 STOCK = "SwarmSpawner"
-NOTE = "SwarmSpawner: JupyterHub and its spawner as published; same swarm, image, memory limit and client as ours."
+NOTE = (
+    "SwarmSpawner: JupyterHub and its spawner as published, without aiodns, with which nobody could start twice in ten "
+    "minutes; same swarm, image, memory limit and client as ours."
+)
 MEMORY_LIMIT = 1024**3
 EACH = 180 * 1024**2
 """What a server takes at most while it starts, for the decision whether N of them fit."""
@@ -350,7 +353,10 @@ def _stock(hub: machines.Machine, shared: Path) -> Peer:
     )
     (folder / "jupyterhub_config.py").write_text(text + PATIENT)
     packages = f"{images.registry()} /opt/stock/bin/pip install --quiet --no-cache-dir --disable-pip-version-check"
-    dockerfile = f"FROM {ours}\nUSER root\nRUN python3 -m venv /opt/stock && {packages} {' '.join(PINS)}\n"
+    # With aiodns the stock hub keeps a server's address for ten minutes, and does not find the next one of that person.
+    without = "/opt/stock/bin/pip uninstall --quiet --yes aiodns"
+    made = f"python3 -m venv /opt/stock && {packages} {' '.join(PINS)} && {without}"
+    dockerfile = f"FROM {ours}\nUSER root\nRUN {made}\n"
     hub.run(f"docker build --quiet --network host --tag {NETWORK} -", text=dockerfile, limit_s=BUILD_LIMIT_S)
     hub.docker("network", "create", "--driver", "overlay", "--attachable", "--subnet", SUBNET, NETWORK)
     program = ["/opt/stock/bin/jupyterhub", "-f", folder / "jupyterhub_config.py"]
