@@ -29,9 +29,6 @@ from hubfleet.projects.registry import blamed, package_of
 from hubfleet.resources import Container, Directory, File, Resource
 from hubfleet.sshcommand import remember
 
-_SHORTEST = 6
-"""Characters of a secret that is looked for where it must not be: a shorter one is in any text."""
-
 
 @dataclass(frozen=True)
 class ProjectDeployment:
@@ -65,7 +62,10 @@ class ProjectDeployment:
 
     @cached_property
     def site(self) -> Site:
-        return Site(self.layout, self.file.resolve().parent, {**self.generated, **self.new_passwords, **self.given})
+        keys = (machine.ssh_key for machine in self.config.machines.values() if machine.ssh_key)
+        private = frozenset(path.resolve() for path in (self.file, self.secrets.path, *keys))
+        secrets = {**self.generated, **self.new_passwords, **self.given}
+        return Site(self.layout, self.file.resolve().parent, secrets, private)
 
     def problems(self) -> list[str]:
         """What cannot be done as things are, or would take a hub's place."""
@@ -117,9 +117,9 @@ class ProjectDeployment:
     def _check_secrets(self, wanted: Sequence[Resource]) -> None:
         """Raises ConfigError where one would be in a record, and so in what people are shown."""
         kept = {item.id: json.dumps(item.redacted().to_json()) for item in wanted}
-        for name, text in self.site.secrets.items():
+        for name, text in self.site.telling():
             where = next((one for one, said in kept.items() if json.dumps(text)[1:-1] in said), None)
-            if len(text) >= _SHORTEST and where is not None:
+            if where is not None:
                 raise ConfigError(
                     f"the secret {name} would be in {where}, where others can read it",
                     state="Nothing was changed",

@@ -20,6 +20,8 @@ from hubfleet.resources import Resource
 
 HERE = "this machine"
 """What the machine is called that hubfleet runs on, where a configuration names none."""
+SHORTEST = 6
+"""Characters of a secret that is looked for where it must not be."""
 SecretFrom = Literal["file", "generate"]
 """Where a secret comes from: its owner writes it into the secrets file, or the first `up` makes one up."""
 
@@ -67,11 +69,17 @@ class Site:
     base:    the directory of the configuration file, from which it names others.
     secrets: by name, those that `Project.secrets` asked for. They belong into a `File` with ``secret=True``, and
              nowhere else: a plan, a record and a container's variables can be read by others.
+    private: files that are for the operator alone, and never sent to a machine: the configuration, its secrets, keys.
     """
 
     layout: Layout
     base: Path
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    private: frozenset[Path] = frozenset()
+
+    def telling(self) -> list[tuple[str, str]]:
+        """The secrets that are looked for where they must not be, with their names: a shorter one is in any text."""
+        return [(name, text) for name, text in self.secrets.items() if len(text) >= SHORTEST]
 
 
 @dataclass(frozen=True)

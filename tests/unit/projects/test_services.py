@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import command
+from hubfleet.cli.projectdeployment import opened
+from hubfleet.cli.reading import Options
 from hubfleet.errors import CheckError, ConfigError
 from hubfleet.layout import Layout
 from hubfleet.projects import Site
 from hubfleet.projects.load import load_project
 from hubfleet.projects.schema import PAGE, SCHEMA, main
+from hubfleet.projects.services.dockerignore import Ignored
 from hubfleet.projects.services.model import Service, ServicesConfig
 from hubfleet.resources import Account, Container, Directory, File, Image, Network, Resource
 
@@ -138,7 +144,8 @@ def folder(tmp_path: Path) -> Path:
 
 def wanted(folder: Path, text: str = STACK) -> dict[str, tuple[Resource, ...]]:
     project, config, _ = load_project(write(folder, text), environ={})
-    site = Site(Layout("shop", Path("/var/lib/hubfleet"), True), folder, {"db_password": SECRET})
+    private = frozenset({folder / "hubfleet.yaml", folder / "web1.key"})
+    site = Site(Layout("shop", Path("/var/lib/hubfleet"), True), folder, {"db_password": SECRET}, private)
     return {name: tuple(items) for name, items in project.desired(config, site).items()}
 
 
@@ -218,6 +225,76 @@ def test_a_link_out_of_a_directory_is_not_followed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("hubfleet.secrets.yaml", f"db_password: {SECRET}\n", "holds what only you may read"),
+        ("other.secrets.yaml", "of_others: quite-secret-too\n", "holds what only you may read"),
+        ("hubfleet.yaml", STACK.replace("build: worker", "build: ."), "holds what only you may read"),
+        ("web1.key", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "holds what only you may read"),
+        ("settings.py", f"PASSWORD = '{SECRET}'\n", "holds the secret db_password"),
+    ],
+)
+def test_what_only_the_operator_may_read_gets_into_no_image(folder: Path, name: str, content: str, words: str) -> None:
+    """An image is shown to whoever may ask the engine; unless what it is built of leaves that out."""
+    text = STACK.replace("build: worker", "build: .")
+    (folder / "Dockerfile").write_text("FROM python:3.12.7-slim\nCOPY . /\n")
+    others = "" if name == "hubfleet.yaml" else "hubfleet.yaml\n"
+    (folder / ".dockerignore").write_text(others)
+    (folder / name).write_text(content)
+    (folder / name).chmod(0o600)
+    with pytest.raises(CheckError) as caught:
+        wanted(folder, text)
+    assert f"{folder / name} {words}, and everybody who has the image of worker could read it" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    (folder / ".dockerignore").write_text(f"{others}{name}\n")
+    assert set(context(wanted(folder, text)["data1"], "worker")) == {
+        *(".dockerignore", "Dockerfile", "worker/Dockerfile", "worker/app.py")
+    }
+
+
+def context(items: tuple[Resource, ...], service: str) -> dict[str, tarfile.TarInfo]:
+    """What the engine is sent, by name."""
+    image = next(item for item in items if isinstance(item, Image) and item.label == f"shop_{service}")
+    with tarfile.open(fileobj=io.BytesIO(image.archive())) as archive:
+        return {member.name: member for member in archive}
+
+
+def test_what_a_dockerignore_names_is_not_sent(folder: Path) -> None:
+    place = folder / "worker"
+    (place / "node" / "deep").mkdir(parents=True)
+    for name in ("node/one.js", "node/deep/two.js", "a.log", "node/b.log", "kept.log"):
+        (place / name).write_text("x")
+    os.symlink("/etc/shadow", place / "node" / "link")
+    (place / ".dockerignore").write_text("# what is made anew\nnode\n**/*.log\n!kept.log\nDockerfile\n")
+    assert set(context(wanted(folder)["data1"], "worker")) == {".dockerignore", "Dockerfile", "app.py", "kept.log"}
+    (place / ".dockerignore").write_text("[z-a]\n")
+    with pytest.raises(CheckError, match=re.escape(".dockerignore: `[z-a]` means nothing. Nothing was changed")):
+        wanted(folder)
+
+
+@pytest.mark.parametrize(
+    ("lines", "out", "kept"),
+    [
+        ("*.md", ["README.md"], ["docs/README.md"]),
+        ("**/*.md", ["README.md", "a/b/README.md"], ["README.mdx"]),
+        ("/data/", ["data", "data/one/two"], ["more/data"]),
+        ("a/**", ["a/b", "a/b/c"], ["a", "ab"]),
+        ("a/**/z", ["a/z", "a/b/c/z", "a/z/deep"], ["az", "b/a/z"]),
+        ("./a/../b", ["b"], ["a"]),
+        ("?.txt", ["a.txt"], ["ab.txt", ".txt"]),
+        ("[ab].txt", ["a.txt"], ["c.txt"]),
+        ("*\n!src", ["x", "x/y"], ["src", "src/deep/file"]),
+        ("src\n!src/kept\nsrc/kept/not", ["src/x", "src/kept/not"], ["src/kept", "src/kept/x"]),
+        ("#a\n\n  b  \n\\#c", ["b", "#c"], ["#a", "a"]),
+        ("a.b", ["a.b"], ["aXb"]),
+    ],
+)
+def test_a_dockerignore_says_what_it_says_to_docker(lines: str, out: list[str], kept: list[str]) -> None:
+    ignored = Ignored.of(lines)
+    assert [path for path in [*out, *kept] if ignored(path)] == out
+
+
+@pytest.mark.parametrize(
     ("facts", "words"),
     [
         (
@@ -247,6 +324,19 @@ def test_a_secret_that_nobody_has_written_is_told(folder: Path) -> None:
     (folder / "hubfleet.secrets.yaml").chmod(0o600)
     done = command.run(folder, "plan")
     assert "`kye` is not a secret that the configuration names: did you mean `key`? Try: key" in done.err
+
+
+def test_the_commands_know_what_is_for_the_operator_alone(folder: Path) -> None:
+    here = "project: services\nname: shop\nsecrets: {key: file}\nservices: {a: {build: ., secrets: [key]}}\n"
+    write(folder, here).rename(folder / "shop.yaml")
+    (folder / "Dockerfile").write_text("FROM python:3.12.7-slim\n")
+    (folder / "shop.secrets.yaml").write_text(f"key: {SECRET}\n")
+    (folder / "shop.secrets.yaml").chmod(0o600)
+    opened_here = opened(Options(folder / "shop.yaml"))
+    assert opened_here is not None
+    assert opened_here.site.private == {folder / "shop.yaml", folder / "shop.secrets.yaml"}
+    with pytest.raises(CheckError, match=r"shop\.secrets\.yaml holds what only you may read"):
+        opened_here.project.desired(opened_here.config, opened_here.site)
 
 
 def test_names_of_two_deployments_never_meet(folder: Path) -> None:

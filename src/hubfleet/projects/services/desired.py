@@ -52,7 +52,7 @@ def _machine(config: ServicesConfig, site: Site, machine: str) -> list[Resource]
         return []
     own, net = account(config.name), network(config.name)
     bridge = f"hf-{hashlib.sha256(net.encode()).hexdigest()[:10]}"
-    images = {name: image_of(config.name, name, config.services[name]) for name in names}
+    images = {name: image_of(config.name, name, config.services[name], site) for name in names}
     secrets = {name: _secrets(site, name, config.services[name], own) for name in names}
     wanted: list[Resource] = [
         DockerEngine(),
