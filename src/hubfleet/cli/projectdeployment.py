@@ -111,7 +111,9 @@ class ProjectDeployment:
         for machine, items in made.items():
             with self.blamed("says what cannot be"):
                 _check_items(self.machines, machine, (*own, *items))
-        self._check_secrets([*own, *(item for items in made.values() for item in items)])
+        everything = [*own, *(item for items in made.values() for item in items)]
+        self._check_secrets(everything)
+        self._check_in_use(everything)
         return {name: (*own, *made.get(name, ())) for name in self.machines}
 
     def _check_secrets(self, wanted: Sequence[Resource]) -> None:
@@ -125,6 +127,24 @@ class ProjectDeployment:
                     state="Nothing was changed",
                     remedy="give it in a file that is secret, and in no variable, command or name",
                 )
+
+    def _check_in_use(self, wanted: Sequence[Resource]) -> None:
+        """Raises CheckError where one that was made up just now would take the place of one that is in use: whoever has
+        it, such as a database, knows the earlier one only."""
+        secret = {item.path: item.content for item in wanted if isinstance(item, File) and item.secret}
+        known = self.generations.known().resources if self.new_passwords else {}
+        used = {path: there for there, items in known.items() for path in secret if f"file:{path}" in _ids(items)}
+        found = [
+            f"{name} is in use on {used[path]}, and not in {self.secrets.path}"
+            for name, text in self.new_passwords.items()
+            if (path := next((one for one in used if text in secret[one]), None)) is not None
+        ]
+        if found:
+            remedy = (
+                f"the secrets file of that deployment, as {self.secrets.path}; to have another one from now on, write "
+                "it there, and tell it to whatever keeps the earlier one"
+            )
+            raise CheckError("\n".join(found), state="Nothing was changed", remedy=remedy)
 
     def _own(self) -> Iterator[Resource]:
         """What each deployment has on each machine, whatever its project."""
@@ -208,6 +228,10 @@ def opened(options: Options) -> ProjectDeployment | None:
     _check_place(first, layout, project.name)
     known, new, given = secrets_of(secrets, project.secrets(config), generate_password)
     return ProjectDeployment(project, config, file, secrets, layout, first, named, known, new, given)
+
+
+def _ids(items: Sequence[Resource]) -> set[str]:
+    return {item.id for item in items}
 
 
 def part_names(deployment: str, there: Sequence[tuple[str, str]]) -> dict[str, tuple[str, str]]:

@@ -228,6 +228,34 @@ def test_a_secret_gets_into_no_record(operator: Path) -> None:
     assert f"the secret key would be in file:{state}/project.json" in types(operator, "plan", code=WRONG)
 
 
+def test_a_secret_in_use_is_not_made_up_anew(operator: Path) -> None:
+    """As by a second operator, who has the configuration only, or under another name of it."""
+    types(operator, "up", "--yes")
+    secrets, key = operator / "hubfleet.secrets.yaml", operator / "state" / "memo" / "key"
+    before = key.read_text()
+    secrets.rename(operator / "put-away")
+    for words in (["check"], ["plan"], ["up", "--yes"]):
+        said = " ".join(types(operator, *words, code=FAILED_CHECK).split())
+        assert "key is in use on this machine, and not in hubfleet.secrets.yaml. Nothing was changed" in said
+        assert "Try: the secrets file of that deployment, as hubfleet.secrets.yaml; to have another one" in said
+    assert not secrets.exists()
+    assert key.read_text() == before
+    assert json.loads(types(operator, "status", "--json"))["state"] == "deployed"
+    secrets.write_text("key: chosen-by-people\n")
+    secrets.chmod(0o600)
+    types(operator, "up", "--yes")
+    assert key.read_text() == "chosen-by-people"
+    (operator / "put-away").replace(secrets)
+    types(operator, "up", "--yes")
+    assert key.read_text() == before
+    secrets.unlink()
+    types(operator, "rollback", "--yes")
+    assert key.read_text() == before, "what is there is kept"
+    types(operator, "down", "--delete-data", "--yes-delete", "memo")
+    types(operator, "up", "--yes")
+    assert key.read_text() not in ("chosen-by-people", before)
+
+
 def test_what_cannot_be_loaded_is_said_with_its_name(operator: Path) -> None:
     write(operator, "torn")
     said = types(operator, "plan", code=WRONG)
