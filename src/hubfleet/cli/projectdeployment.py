@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -226,8 +226,21 @@ def opened(options: Options) -> ProjectDeployment | None:
     first = named.pop(config.places[0]) if named else LocalMachine(HERE)
     first.store.ahead(("read", str(path)) for path in (layout.state / "origin", *_taken(layout)))
     _check_place(first, layout, project.name)
+    _check_first(layout, project.name, first, named.values())
     known, new, given = secrets_of(secrets, project.secrets(config), generate_password)
     return ProjectDeployment(project, config, file, secrets, layout, first, named, known, new, given)
+
+
+def _check_first(layout: Layout, project: str, first: Machine, others: Iterable[Machine]) -> None:
+    """Raises CheckError where another machine than the first has the records of the deployment: by the file alone, it
+    would seem never to have been made."""
+    if Generations(layout.state, first.store).numbers():
+        return
+    for machine in others:
+        if Generations(layout.state, machine.store).numbers():
+            _check_place(machine, layout, project)
+            what = f"the records of {layout.hub} are on {machine.name}, and {first.name} is named first"
+            raise CheckError(what, state="Nothing was changed", remedy=f"name {machine.name} first, under machines")
 
 
 def _ids(items: Sequence[Resource]) -> set[str]:
