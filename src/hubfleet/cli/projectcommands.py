@@ -19,12 +19,13 @@ from hubfleet.cli.console import as_typed, confirm, counted, say
 from hubfleet.cli.erase import ask_for, counts, remove
 from hubfleet.cli.parts import Part, parts_table
 from hubfleet.cli.projectdeployment import ProjectDeployment
+from hubfleet.cli.projectformer import find_left
 from hubfleet.config import changed_settings
 from hubfleet.errors import ApplyError, CheckError, ConfigError, NotRunningError, UnreachableError
 from hubfleet.layout import MIN_FREE_BYTES
 from hubfleet.plan import Plan
 from hubfleet.projects import Asked
-from hubfleet.resources import File, Image, Resource
+from hubfleet.resources import Container, File, Image, Resource
 from hubfleet.units import rounded
 
 _NOT_CHANGED = "Nothing was changed"
@@ -68,6 +69,14 @@ def up(deployment: ProjectDeployment, *, yes: bool) -> None:
 def down(deployment: ProjectDeployment, *, yes: bool) -> None:
     """Stop all containers, those that wait for others first. Data stays."""
     parts, name = deployment.all_parts(), deployment.name
+    known = deployment.generations.known().resources
+    runs = {there: items for there, items in known.items() if any(isinstance(item, Container) for item in items)}
+    left = find_left(deployment, runs)
+    for there in left.machines:
+        say(f"on {there} stays: what it has of {name}, for the configuration does not name that machine.", "yellow")
+        say(as_typed(f"To stop that too: name {there} under machines again, then hubfleet down"), "dim")
+    for line in left.notes:
+        say(f"stays: {line}", "yellow")
     if parts.statuses() is None:
         say(f"{name} is not running." if parts.names else f"Nothing of {name} runs.")
         return
@@ -86,6 +95,7 @@ def delete_data(deployment: ProjectDeployment, given: str | None) -> None:
         raise ConfigError(f"it is called {name}, not {given}", state="Nothing was deleted")
     deployment.check_places()
     known, ids = ever_made(deployment.generations), {item.id for item in of_others(deployment)}
+    _check_left(deployment, known)
     doomed: dict[str, tuple[list[Resource], list[str]]] = {}
     sizes = {}
     for there, machine in deployment.machines.items():
@@ -115,6 +125,22 @@ def delete_data(deployment: ProjectDeployment, given: str | None) -> None:
                 say(f"deleting {folder} on {there}")
                 machine.store.erase(folder)
     say(f"{name} is gone from {' and '.join(doomed)}.")
+
+
+def _check_left(deployment: ProjectDeployment, known: Mapping[str, list[Resource]]) -> None:
+    """Raises CheckError where a machine that is not named any more has something of it; tells of one that cannot be
+    asked, which may be no more."""
+    left = find_left(deployment, known)
+    if left.machines:
+        where = " and ".join(left.machines)
+        raise CheckError(
+            f"{where} still has data of {deployment.name}, and the configuration does not name that machine: it would "
+            "stay, and nothing would know of it",
+            state="Nothing was deleted",
+            remedy=f"name {where} under machines again, then the same command",
+        )
+    for line in left.notes:
+        say(f"stays: {line}", "yellow")
 
 
 def _files(deployment: ProjectDeployment, known: list[Resource], others: set[str]) -> list[Resource]:

@@ -177,7 +177,8 @@ class ProjectDeployment:
         """The configuration that a generation was made of; None if there is none."""
         if not number:
             return None
-        for item in self.generations.read(number).get(self.machine.name, ()):
+        # Every machine has it; what the one with the records was called then does not matter.
+        for item in (item for items in self.generations.read(number).values() for item in items):
             if isinstance(item, File) and item.path == str(self.layout.project_record):
                 return dict(json.loads(item.content)["config"])
         return None
