@@ -197,6 +197,11 @@ class Secrets:
         write_private(target, comments + stream.getvalue())
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a project's one secret can be called so: in a secrets file, some names are of maps of secrets."""
+    return name not in (_MAP, "hubs") and "." not in name
+
+
 def variable_of(name: str) -> str:
     """The environment variable of a secret: HUBFLEET_SECRET_ADMIN_PASSWORD_PROFX for admin_password.profx."""
     return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())

@@ -132,7 +132,8 @@ class Project:
         return ()
 
     def secrets(self, config: Any) -> Mapping[str, SecretFrom]:
-        """The secrets that it needs, by the names they have in the secrets file. Pure."""
+        """The secrets that it needs, by the names they have in the secrets file: without a dot, and neither `hubs` nor
+        `admin_password`, which are maps there. Pure."""
         return {}
 
     def problems(self, config: Any, site: Any) -> Sequence[str]:

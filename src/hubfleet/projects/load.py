@@ -12,7 +12,7 @@ from hubfleet.config.checks import empty_values
 from hubfleet.config.document import Document, raised, read_document
 from hubfleet.config.inherit import select
 from hubfleet.config.problems import problem, translate
-from hubfleet.config.secrets import Secrets
+from hubfleet.config.secrets import Secrets, is_secret_name
 from hubfleet.errors import ConfigError
 from hubfleet.projects.base import Project, ProjectConfig
 from hubfleet.projects.registry import DEFAULT, blamed, package_of, project
@@ -52,6 +52,8 @@ def load_project(
     with blamed(kind, package_of(kind), "fails with this file"):
         problems = [problem(tree.provenance, *finding) for finding in found.findings(config)]
         wanted = [*found.secrets(config)]
+        if kind != DEFAULT and (bad := [name for name in wanted if not is_secret_name(name)]):
+            raise ValueError(f"{bad[0]!r} means something else in a secrets file, and cannot be a secret's name")
     secrets = Secrets.beside(file, environ=environ, names=wanted)
     try:
         secrets.check()

@@ -66,7 +66,7 @@ class Notes(Project):
             yield ("text",), "must not be said", "text: hello"
 
     def secrets(self, config):
-        return {"key": "generate"}
+        return {config.fault if config.fault in ("hubs", "a.b") else "key": "generate"}
 
     def problems(self, config, site):
         return ["the note is too long. Try: a shorter one"] if len(config.text) > 100 else []
@@ -254,6 +254,14 @@ def test_a_secret_in_use_is_not_made_up_anew(operator: Path) -> None:
     types(operator, "down", "--delete-data", "--yes-delete", "memo")
     types(operator, "up", "--yes")
     assert key.read_text() not in ("chosen-by-people", before)
+
+
+def test_a_secret_with_a_name_that_means_something_else_is_said(operator: Path) -> None:
+    for name in ("hubs", "a.b"):
+        write(operator, fault=name)
+        said = types(operator, "plan", code=WRONG)
+        assert "project `notes` of package hubfleet-notes 1.2 fails with this file" in said
+        assert f"{name!r} means something else in a secrets file, and cannot be a secret's name" in said
 
 
 def test_what_cannot_be_loaded_is_said_with_its_name(operator: Path) -> None:

@@ -91,6 +91,15 @@ MISTAKES = {
         "secrets: {db_password: file}\nservices: {api: {image: 'a:1', secrets: [db_password, db_pasword]}}",
         "hubfleet.yaml:4: services.api.secrets: no secret `db_pasword`: did you mean `db_password`? Try: secrets: {db_pasword: file}, at the top",
     ),
+    "a secret with the name of a map": (
+        "secrets:\n  admin_password: file\nservices: {api: {image: 'a:1', secrets: [admin_password]}}",
+        "hubfleet.yaml:4: secrets.admin_password: `admin_password` means something else in a secrets file. Try: another name, such as db_password\n"
+        "hubfleet.yaml:5: services.api.secrets: `admin_password` means something else in a secrets file. Try: another name, such as db_password",
+    ),
+    "a secret with the name of another": (
+        "secrets:\n  hubs: generate\nservices: {api: {image: 'a:1'}}",
+        "hubfleet.yaml:4: secrets.hubs: `hubs` means something else in a secrets file. Try: another name, such as db_password",
+    ),
     "everything": (
         "services: {api: {image: 'a:1', user: root, capabilities: [SYS_ADMIN]}}",
         "hubfleet.yaml:3: services.api.capabilities: `SYS_ADMIN` is not among what a service may have. Try: one of CHOWN, "

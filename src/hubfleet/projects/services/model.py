@@ -21,6 +21,7 @@ from hubfleet.config.fields import (
     ProcessCount,
 )
 from hubfleet.config.machines import Image
+from hubfleet.config.secrets import is_secret_name
 from hubfleet.config.section import Section, setting
 from hubfleet.names import has_control
 from hubfleet.projects.base import ProjectConfig, SecretFrom
@@ -68,9 +69,13 @@ def _service(raw: object) -> str:
 
 
 def _secret(raw: object) -> str:
-    if isinstance(raw, str) and _SECRET.fullmatch(raw) and len(raw) <= 40:
-        return raw
-    raise BadValue(f"`{raw}` is not the name of a secret", "lower-case letters, digits and `_`, such as db_password")
+    if not isinstance(raw, str) or not _SECRET.fullmatch(raw) or len(raw) > 40:
+        raise BadValue(
+            f"`{raw}` is not the name of a secret", "lower-case letters, digits and `_`, such as db_password"
+        )
+    if not is_secret_name(raw):
+        raise BadValue(f"`{raw}` means something else in a secrets file", "another name, such as db_password")
+    return raw
 
 
 def _variable(raw: object) -> str:
