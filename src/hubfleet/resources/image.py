@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -57,16 +57,22 @@ class Image(Resource):
         dockerfile: str,
         files: Mapping[str, bytes] | None = None,
         arguments: Mapping[str, str] | None = None,
+        programs: Collection[str] = (),
     ) -> Image:
         """The image that `dockerfile` describes; pure.
 
         label: lower-case letters, digits, `-`, `_` and `.`.
         files: by their names in the build context. A script (`#!`) may be run, other files can be read only.
+        programs: names of further files that may be run.
         """
         content = {**(files or {}), _DOCKERFILE: dockerfile.encode()}
-        listed = [[name, hashlib.sha256(content[name]).hexdigest()] for name in sorted(content)]
+        scripts = {name for name, text in content.items() if text[:2] == b"#!"}
+        others = {name for name in files or {} if name in programs} - scripts
+        # That a script may be run follows from what it holds: only of others it has to be said.
+        said = {name: ["runs"] for name in others}
+        listed = [[name, hashlib.sha256(content[name]).hexdigest(), *said.get(name, [])] for name in sorted(content)]
         digest = hashlib.sha256(json.dumps([RECIPE, base, listed]).encode()).hexdigest()
-        context = base64.b64encode(_archive(content)).decode()
+        context = base64.b64encode(_archive(content, scripts | others)).decode()
         return cls(f"{REPOSITORY}/{label}:{digest[:16]}", label, base, context, dict(arguments or {}))
 
     def redacted(self) -> Image:
@@ -100,13 +106,13 @@ class Image(Resource):
             return [name for name in archive.getnames() if name != _DOCKERFILE]
 
 
-def _archive(content: Mapping[str, bytes]) -> bytes:
+def _archive(content: Mapping[str, bytes], runs: Collection[str]) -> bytes:
     """The same bytes for the same files: the engine then finds the steps that it has done already."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name in sorted(content):
             member = tarfile.TarInfo(name)
             member.size = len(content[name])
-            member.mode = 0o755 if content[name][:2] == b"#!" else 0o644
+            member.mode = 0o755 if name in runs else 0o644
             archive.addfile(member, io.BytesIO(content[name]))
     return gzip.compress(plain.getvalue(), _LEVEL, mtime=0)

@@ -268,6 +268,26 @@ def context(items: tuple[Resource, ...], service: str) -> dict[str, tarfile.TarI
         return {member.name: member for member in archive}
 
 
+def test_a_program_may_be_run_in_the_image_too(folder: Path) -> None:
+    def made() -> tuple[str, dict[str, int]]:
+        items = wanted(folder)["data1"]
+        tag = next(item.tag for item in items if isinstance(item, Image) and item.label == "shop_worker")
+        return tag, {name: member.mode for name, member in context(items, "worker").items()}
+
+    (folder / "worker" / "server").write_bytes(b"\x7fELF")
+    (folder / "worker" / "entry.sh").write_text("#!/bin/sh\n")
+    before, modes = made()
+    assert modes == {"Dockerfile": 0o644, "app.py": 0o644, "server": 0o644, "entry.sh": 0o755}
+    (folder / "worker" / "entry.sh").chmod(0o755)
+    (folder / "worker" / "Dockerfile").chmod(0o755)
+    (folder / "worker" / "app.py").chmod(0o654)
+    assert made() == (before, modes), "nothing is built anew for what makes no difference"
+    (folder / "worker" / "server").chmod(0o700)
+    after, modes = made()
+    assert modes["server"] == 0o755
+    assert after != before
+
+
 def test_what_a_dockerignore_names_is_not_sent(folder: Path) -> None:
     place = folder / "worker"
     (place / "node" / "deep").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,11 @@ _LEFT_OUT = {".git", "__pycache__", ".DS_Store"}
 _NOT_CHANGED = "Nothing was changed"
 
 
-def build_folder(folder: Path, service: str, site: Site) -> dict[str, bytes]:
-    """Its files, by path; with the Dockerfile, whatever is left out. Nothing outside it: a link could name a file of
-    the operator's. Raises CheckError for what cannot be sent, or must not."""
+def build_folder(folder: Path, service: str, site: Site) -> tuple[dict[str, bytes], set[str]]:
+    """Its files, by path, and those that may be run; with the Dockerfile, whatever is left out. Nothing outside it: a
+    link could name a file of the operator's. Raises CheckError for what cannot be sent, or must not."""
     found: dict[str, bytes] = {}
+    programs: set[str] = set()
     size = 0
     for path in [*_walk(folder, folder, _ignored(folder)), folder / "Dockerfile"]:
         name = path.relative_to(folder).as_posix()
@@ -27,6 +29,8 @@ def build_folder(folder: Path, service: str, site: Site) -> dict[str, bytes]:
             continue
         _check_name(path, service, site)
         size += path.stat().st_size
+        if path.stat().st_mode & stat.S_IXUSR:
+            programs.add(name)
         if size > MOST_BYTES:
             raise CheckError(
                 f"{folder} has more than {MOST_BYTES // 1024**2} MB, all of which is sent to the machine",
@@ -38,7 +42,7 @@ def build_folder(folder: Path, service: str, site: Site) -> dict[str, bytes]:
             raise _refused(
                 path, f"the secret {secret}", service, f"secrets: [{secret}] for {service}, which then reads it"
             )
-    return found
+    return found, programs
 
 
 def _ignored(folder: Path) -> Ignored:

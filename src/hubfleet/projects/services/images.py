@@ -21,7 +21,7 @@ def image_of(deployment: str, name: str, service: Service, site: Site) -> Image:
         base = str(service.image)
         # One step, so that what was fetched for it is known as ours, and goes when nothing needs it.
         return Image.of(label, base, f"FROM {base}\nLABEL hubfleet.service={name}\n")
-    files = build_folder(service.build, name, site)
+    files, programs = build_folder(service.build, name, site)
     dockerfile = files.pop("Dockerfile").decode()
     found = _FROM.search(dockerfile)
     if found is None or not is_image(found[1]):
@@ -30,4 +30,4 @@ def image_of(deployment: str, name: str, service: Service, site: Site) -> Image:
             state="Nothing was changed",
             remedy="FROM debian:12.11-slim",
         )
-    return Image.of(label, found[1], dockerfile, files)
+    return Image.of(label, found[1], dockerfile, files, programs=programs)
