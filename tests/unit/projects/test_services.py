@@ -25,6 +25,7 @@ from hubfleet.projects.services.model import Service, ServicesConfig
 from hubfleet.resources import Account, Container, Directory, File, Image, Network, Resource
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
+PAGE_OF_SERVICES = REFERENCE.parent / "how-to/services.md"
 HEAD = "project: services\nname: shop\n"
 SECRET = "quite-secret-indeed"
 STACK = """\
@@ -42,7 +43,7 @@ services:
     secrets: [db_password]
     volumes: {db-data: /var/lib/postgresql/data}
     environment: {POSTGRES_PASSWORD_FILE: /run/secrets/db_password}
-    health: [pg_isready]
+    health: [pg_isready, -U, postgres]
   queue: {image: "redis:7.4", role: data, user: root, volumes: {queue: /data}, tmpfs: [/var/run/redis], memory: 256M, ports: ["127.0.0.1:6379:6379"]}
   front: {image: "nginx:1.27.2", role: web, ports: ["80:8080"], writable: true}
 """
@@ -374,6 +375,21 @@ def test_names_of_two_deployments_never_meet(folder: Path) -> None:
     one = containers(wanted(folder, text.format("a", "b-c"))["this machine"])
     two = containers(wanted(folder, text.format("a-b", "c"))["this machine"])
     assert one["b-c"].name != two["c"].name
+
+
+def test_the_examples_of_the_page_can_be_deployed(tmp_path: Path) -> None:
+    """A health check runs as the service does, whose account the image knows nothing of."""
+    texts = re.findall(r"^```yaml\n(.*?)^```", PAGE_OF_SERVICES.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(texts) == 2
+    checks = []
+    for text in texts:
+        for name in re.findall(r"build: ([a-z]+)", text):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "Dockerfile").write_text("FROM python:3.12.7-slim\n")
+        made = wanted(tmp_path, text)
+        checks += [(one.user, one.health) for items in made.values() for one in containers(items).values()]
+    asked = [health for user, health in checks if user and "pg_isready" in health]
+    assert asked == [("pg_isready", "-U", "postgres")]
 
 
 def test_the_written_reference_is_up_to_date(tmp_path: Path) -> None:
