@@ -228,6 +228,37 @@ def test_what_an_image_is_built_on_has_to_be_said(folder: Path, text: str) -> No
         wanted(folder)
 
 
+@pytest.mark.parametrize(
+    ("text", "loose"),
+    [
+        ("FROM python:3.12 AS made\nRUN make\nFROM debian:latest\n", "debian:latest"),
+        ("FROM python:3.12\nFROM --platform=linux/amd64 debian\n", "debian"),
+        ("FROM python:3.12\nARG V=1\nFROM debian:$V\n", "debian:$V"),
+        ("FROM python:3.12\nFROM \\\n# a comment\n  debian\n", "debian"),
+        ("FROM python:3.12\nRUN test $((1<<2)) = 4\nFROM debian\n", "debian"),
+        ("FROM python:3.12\nFROM \\\n\n  debian\n", "debian"),
+        ("FROM python:3.12\nRUN <<END\nx\nEND\nFROM debian\n", "debian"),
+        ("FROM python:3.12 AS made\nFROM Made AS more\nFROM more\nFROM scratch\nCOPY --from=made /a /\n", ""),
+        ("FROM python:3.12\nRUN psql -c 'SELECT x \\\n FROM people'\n", ""),
+        ("FROM python:3.12\nRUN <<-'END' psql\nSELECT x\nFROM people\nEND\n# FROM debian\n", ""),
+    ],
+)
+def test_what_a_later_stage_is_built_on_has_to_be_said_too(folder: Path, text: str, loose: str) -> None:
+    (folder / "worker" / "Dockerfile").write_text(text)
+    if not loose:
+        assert "shop_worker" in {item.label for item in wanted(folder)["data1"] if isinstance(item, Image)}
+        return
+    words = re.escape(f"a later stage is built on {loose}, which is no image of a version. Nothing was changed")
+    with pytest.raises(CheckError, match=words):
+        wanted(folder)
+
+
+def test_a_dockerfile_that_is_no_text_is_said(folder: Path) -> None:
+    (folder / "worker" / "Dockerfile").write_bytes("FROM python:3.12\nLABEL by=Jos\xe9\n".encode("latin-1"))
+    with pytest.raises(CheckError, match=r"worker/Dockerfile is no text in UTF-8\. Nothing was changed"):
+        wanted(folder)
+
+
 def test_a_link_out_of_a_directory_is_not_followed(folder: Path) -> None:
     os.symlink("/etc/shadow", folder / "worker" / "data")
     with pytest.raises(CheckError, match="data is a link"):
