@@ -35,6 +35,7 @@ from hubfleet.resources import (
     SwarmNode,
     Volumes,
 )
+from hubfleet.resources.dockerengine import STOPPED
 
 _OURS = ".hubfleet-"
 """How the names of our own files among homes begin."""
@@ -132,7 +133,10 @@ def still_there(
         named = []
     merged = {item.id: item for item in map(_here, [*named, *known]) if isinstance(item, KINDS)}
     seen = machine.observe(list(merged.values()))
-    present = [item for item in merged.values() if not item.absent(seen[item.id])]
+    made = {item.id for item in map(_here, known)}
+    # Of what an engine holds that does not run, nobody can say whether it is there: what was never made is not.
+    doubtful = {name for name, observed in seen.items() if observed == STOPPED} - made
+    present = [item for item in merged.values() if not item.absent(seen[item.id]) and item.id not in doubtful]
     shared = [item for item in present if item.id in others and not _labelled(item)]
     kept = [f"{item.title}, which another hub has too" for item in shared]
     mine = [item for item in present if item not in shared]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import needs
+from hubfleet.agent.lock import Holder
 from hubfleet.agent.store import Store
 from hubfleet.cli import moving, projectcommands, projectdeployment, projectformer
 from hubfleet.cli.belongings import ever_made
@@ -19,11 +21,12 @@ from hubfleet.cli.moving import Former
 from hubfleet.cli.projectdeployment import ProjectDeployment, opened
 from hubfleet.cli.projectformer import find_left
 from hubfleet.cli.reading import Options
-from hubfleet.errors import CheckError
+from hubfleet.errors import CancelledError_, CheckError
 from hubfleet.layout import ROOT_BASE, Layout
 from hubfleet.machines import LocalMachine
 from hubfleet.plan import Desired, Generations, Plan
-from hubfleet.resources import Container, File, Resource
+from hubfleet.resources import Container, File, Image, Network, Observed, Resource
+from hubfleet.resources.dockerengine import STOPPED
 
 LAYOUT = Layout("shop", ROOT_BASE, privileged=True)
 
@@ -42,6 +45,21 @@ class Elsewhere(Store):
 
     def pointed(self, path: str) -> str | None:
         return super().pointed(f"{self.place}{path}")
+
+    def measure(self, path: str) -> dict[str, Any] | None:
+        return super().measure(f"{self.place}{path}")
+
+
+class EngineStopped(LocalMachine):
+    """A machine whose engine does not run: nobody knows what it has."""
+
+    def observe(self, resources: Sequence[Resource]) -> dict[str, Observed | None]:
+        asked = (Container, Image, Network)
+        return {item.id: STOPPED if isinstance(item, asked) else None for item in resources}
+
+    def hold(self, directory: str) -> AbstractContextManager[Holder]:
+        assert isinstance(self.store, Elsewhere)
+        return super().hold(f"{self.store.place}{directory}")
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +171,19 @@ def test_of_one_that_cannot_be_reached_it_is_said_what_it_has(places: Path, monk
     assert (
         "once it is back: docker rm --force hubfleet-shop_queue, there; its data is in /var/lib/hubfleet/shop" in said
     )
+
+
+def test_while_the_engine_is_stopped_only_what_was_made_counts_as_there(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = EngineStopped("web1", Elsewhere(places / "web1"))
+    monkeypatch.setattr(projectdeployment, "reached", lambda name, settings: made)
+    with out.capture() as told:
+        projectcommands.delete_data(named(places, "web1"), "shop")
+    assert told.get() == "There is nothing of shop on web1.\n"
+    assert not (places / "web1").exists(), "and nothing is left there of having looked"
+
+    record(places / "web1", {"web1": (Container("hubfleet-shop_queue", "hubfleet/shop_queue:1", ()),)})
+    with out.capture() as told, pytest.raises(CancelledError_):
+        projectcommands.delete_data(named(places, "web1"), None)
+    assert "1 container: hubfleet-shop_queue\n" in told.get()
