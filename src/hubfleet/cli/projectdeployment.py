@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from hubfleet.projects import DEFAULT, Project, ProjectConfig, Site
 from hubfleet.projects.base import HERE
 from hubfleet.projects.load import load_project
 from hubfleet.projects.registry import blamed, package_of
-from hubfleet.resources import Container, Directory, File, Resource
+from hubfleet.resources import Container, Directory, File, Image, Resource
 from hubfleet.sshcommand import remember
 
 
@@ -117,16 +118,17 @@ class ProjectDeployment:
         return {name: (*own, *made.get(name, ())) for name in self.machines}
 
     def _check_secrets(self, wanted: Sequence[Resource]) -> None:
-        """Raises ConfigError where one would be in a record, and so in what people are shown."""
-        kept = {item.id: json.dumps(item.redacted().to_json()) for item in wanted}
-        for name, text in self.site.telling():
-            where = next((one for one, said in kept.items() if json.dumps(text)[1:-1] in said), None)
-            if where is not None:
-                raise ConfigError(
-                    f"the secret {name} would be in {where}, where others can read it",
-                    state="Nothing was changed",
-                    remedy="give it in a file that is secret, and in no variable, command or name",
-                )
+        """Raises ConfigError where one would be in a record or in an image, and so in what people are shown."""
+        for item in wanted:
+            kept = json.dumps(item.redacted().to_json())
+            built = gzip.decompress(item.archive()) if isinstance(item, Image) else b""
+            for name, text in self.site.telling():
+                if json.dumps(text)[1:-1] in kept or text.encode() in built:
+                    raise ConfigError(
+                        f"the secret {name} would be in {item.id}, where others can read it",
+                        state="Nothing was changed",
+                        remedy="give it in a file that is secret, and in no variable, command, image or name",
+                    )
 
     def _check_in_use(self, wanted: Sequence[Resource]) -> None:
         """Raises CheckError where one that was made up just now would take the place of one that is in use: whoever has

@@ -39,7 +39,7 @@ CODE = '''
 """A project that keeps a note in a file, and another one that is secret."""
 
 from hubfleet.projects import Action, Project, ProjectConfig, setting
-from hubfleet.resources import File
+from hubfleet.resources import File, Image
 
 
 class NotesConfig(ProjectConfig):
@@ -80,6 +80,8 @@ class Notes(Project):
             return {config.places[0]: ["a note"]}
         if config.fault == "twice":
             return {config.places[0]: 2 * [File(str(site.layout.state / "note"), "")]}
+        if config.fault == "image":
+            return {config.places[0]: [Image.of("memo", "a:1", "FROM a:1", {"k": site.secrets["key"].encode()})]}
         leak = site.secrets["key"] if config.fault == "secret" else ""
         note = File(str(site.layout.state / "note"), config.text + leak)
         key = File(str(site.layout.state / "key"), site.secrets["key"], mode=0o600, secret=True)
@@ -222,6 +224,8 @@ def test_a_secret_gets_into_no_record(operator: Path) -> None:
     state = operator / "state" / "memo"
     assert f"the secret key would be in file:{state}/note" in types(operator, "up", "--yes", code=WRONG)
     assert not (state / "note").exists()
+    write(operator, fault="image")
+    assert "the secret key would be in image:hubfleet/memo:" in types(operator, "plan", code=WRONG)
     write(operator)
     types(operator, "up", "--yes")
     write(operator, text=f"it is {YAML().load(operator / 'hubfleet.secrets.yaml')['key']}")
