@@ -180,7 +180,7 @@ def _explain(loaded: Loaded, verbose: int) -> None:
         draw(shown)
         say()
     if verbose > 1:
-        from hubfleet.deployer.write import texts
+        from hubfleet.deployer.write import quiet, texts
 
-        text, _ = texts([loaded], Path())
+        text, _ = texts([quiet(loaded)], Path())
         say(text)

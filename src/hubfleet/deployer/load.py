@@ -12,6 +12,7 @@ from hubfleet.config import Config, Secrets
 from hubfleet.config.document import leaves as data_leaves
 from hubfleet.config.document import raised, read_document
 from hubfleet.config.fields import did_you_mean, valid_hub
+from hubfleet.config.inherit import Provenance
 from hubfleet.config.load import build as build_config
 from hubfleet.config.secrets import NAMES, variable_of
 from hubfleet.deployer.build import Build
@@ -53,8 +54,8 @@ class Property:
 class Loaded:
     """A hub that Deployer's files describe.
 
-    ``file``: the .configs. ``data``: what its hubfleet.yaml would hold, with paths relative to that file; ``given``:
-    the secrets of the files, by hubfleet's names.
+    ``file``: the .configs. ``data``: what its hubfleet.yaml would hold, with paths relative to that file;
+    ``provenance``: where each of that is from. ``given``: the secrets of the files, by hubfleet's names.
     """
 
     config: Config
@@ -63,6 +64,7 @@ class Loaded:
     notes: tuple[str, ...]
     properties: tuple[Property, ...]
     data: dict[str, Any]
+    provenance: Provenance
     given: Mapping[str, Secret]
 
 
@@ -118,7 +120,8 @@ def load(selection: Selection, environ: Mapping[str, str] = os.environ) -> Loade
     config = build_config(build.tree, file.resolve().parent, secrets, build.problems)
     given = {key: secret for key, (_, secret) in build.secrets.items()}
     rows = tuple(_row(key, written) for key, written in build.written.items())
-    return Loaded(config, file, secrets, tuple(build.notes), rows, build.tree.data, given)
+    tree = build.tree
+    return Loaded(config, file, secrets, tuple(build.notes), rows, tree.data, tree.provenance, given)
 
 
 def hub_name(name: Name) -> str:
@@ -185,7 +188,8 @@ def _elsewhere(kept: Path, environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def _row(key: str, written: Written) -> Property:
-    hidden = written.hidden or (key in PROPERTIES and PROPERTIES[key].secret)
+    # What another project means by a global one, such as a password of its own, is not known here.
+    hidden = written.hidden or key not in PROPERTIES or PROPERTIES[key].secret
     value = Secret.MASK if hidden else _told(written.value)
     part = f" ({written.part})" if written.part else ""
     return Property(key, value, f"{written.where()}{part}")

@@ -23,7 +23,7 @@ This page is made from the properties by `make docs`; change it there. How to us
 | file | what it holds |
 |---|---|
 | `*.configs` | properties, globally and in stanzas `project.instance.tenant` |
-| `*.passwords` | properties in the same form; mode 0600 or refused, and nothing in it is shown |
+| `*.passwords` | properties in the same form; mode 0600 or refused; `-v`, `-vv` and messages show no value of it |
 | `*.hosts` | stanzas with `hosts`, and what these have in common |
 
 For one hub holds what is written globally, then for its project, its instance, its tenant; the most local value wins,

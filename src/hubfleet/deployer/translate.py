@@ -153,6 +153,12 @@ def _mounts(build: Build, tenant: str) -> None:
     shown = [*sound.items(), *_in_the_home(build, sound)]
     if shown:
         build.put("storage.mounts", [text for _, text in shown], MOUNTS, [index for index, _ in shown])
+        if build.has("tenant") and build.written["tenant"].hidden:
+            origins = build.tree.provenance.origins
+            for number, (index, _) in enumerate(shown):
+                if "{tenant_id}" in mounts[index]:
+                    place = dotted(("storage", "mounts", str(number)))
+                    origins[place] = replace(origins[place], secret=True)
     written = any(text.endswith(":rw") for text in mounts)
     if written and not build.get("use_tas_uid") and not build.has("jupyteruser_uid"):
         build.note("files there will belong to an id of each person's own, unless there is jupyteruser_uid.", MOUNTS)

@@ -6,6 +6,7 @@ import copy
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from hubfleet.config.checks import named_files
-from hubfleet.config.document import dig
+from hubfleet.config.document import Place, dig
 from hubfleet.deployer.hosts import FILES
 from hubfleet.deployer.load import Loaded
+from hubfleet.units import Secret
 
 _SECRETS = "# Secrets of hubfleet. Only the owner may read this file; keep it out of version control.\n"
 
@@ -38,6 +40,20 @@ def texts(loaded: Sequence[Loaded], folder: Path) -> tuple[str, str]:
     data["hubs"] = {hub: without(part, common) for hub, part in parts.items()}
     given = {hub: found for hub, found in secrets.items() if found}
     return "".join(heads) + _yaml(data), _SECRETS + _yaml({"hubs": given}) if given else ""
+
+
+def quiet(one: Loaded) -> Loaded:
+    """The same with asterisks for every value of a file that is not shown."""
+
+    def masked(value: Any, place: Place) -> Any:
+        if isinstance(value, dict):
+            return {key: masked(inner, (*place, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [masked(inner, (*place, str(index))) for index, inner in enumerate(value)]
+        origin = one.provenance.origin(place)
+        return Secret.MASK if origin and origin.secret else value
+
+    return replace(one, data=masked(one.data, ()))
 
 
 def shared(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

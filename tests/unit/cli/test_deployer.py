@@ -11,7 +11,7 @@ from command import Done, Terminal, run
 from hubfleet.config import Secrets, load
 from hubfleet.deployer.load import Selection
 from hubfleet.deployer.load import load as load_deployer
-from trios import CANARY, CONFIGS, HOSTS, PASSWORDS, SMALL_CONFIGS, SMALL_HOSTS, small, trio
+from trios import CANARY, CONFIGS, HOSTS, PASSWORDS, SMALL_CONFIGS, SMALL_HOSTS, SMALL_PASSWORDS, small, trio
 
 PROD = ("-p", "jupyterhub", "-i", "prod", "-t", "designsafe")
 HUBS = ("jupyterhub.prod.designsafe", "jupyterhub.prod.sd2e", "jupyterhub.staging.designsafe")
@@ -71,6 +71,28 @@ def test_without_its_machine_it_says_what_it_is_about_and_which_machine(tmp_path
     secret = ["jupyterhub_oauth_client_secret", "********", "ops.passwords:2", "(jupyterhub.prod.designsafe)"]
     assert ["jupyterhub_host", "hub.example.edu", "ops.configs:2", "(jupyterhub.prod.designsafe)"] in rows
     assert secret in rows
+
+
+def test_nothing_that_is_not_shown_is_in_any_form_of_what_holds(tmp_path: Path) -> None:
+    """Neither what another project means by a global property, nor what is written among the passwords."""
+    hidden = (
+        f"    tas_role_account: {CANARY}-role\n    tenant: {CANARY}-tenant\n"
+        f"    jupyterhub_tenant_base_url: https://{CANARY}.example.edu\n"
+        f"    hubfleet: {{servers: {{environment: {{WORD: {CANARY}-word}}}}}}\n    tas_role_pass: {CANARY}-tas\n"
+    )
+    configs = (
+        f"mysql_root_password: {CANARY}-mysql\n{SMALL_CONFIGS}    use_tas_uid: true\n"
+        "    volume_mounts: ['/work/{tenant_id}:/data:rw', '/work/plain:/plain:ro']\n"
+    )
+    trio(tmp_path, configs, passwords=f"{SMALL_PASSWORDS}{hidden}")
+    done = run(tmp_path, "deployer", *PROD, "-a", "check", "-vv")
+    told(done, 8)
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["mysql_root_password", "********", "ops.configs:1"] in rows
+    for line in ("account: '********'", "tenant: '********'", "WORD: '********'", "- '********'"):
+        assert line in done.out
+    for line in ("- /work/plain:/plain:ro", "domain: hub.example.edu", "client_id: abc"):
+        assert line in done.out, "what is in the open"
 
 
 def test_a_deployment_file_says_what_is_meant(tmp_path: Path) -> None:
