@@ -28,8 +28,10 @@ This page is made from the properties by `make docs`; change it there. How to us
 
 For one hub holds what is written globally, then for its project, its instance, its tenant; the most local value wins,
 whichever of the two files it stands in. A value replaces another as a whole, lists too; an empty one takes it away.
-Stanzas of other projects are left alone, and so are global properties that nobody here knows. An unknown property in a
-stanza of `jupyterhub` is an error. A true or false may be written `yes` and `no`, `on` and `off`.
+The tenant of a stanza may be a standard one with a dot in its id, `jupyterhub.prod.araport.org`; for another one with a
+dot, name the stanza without it and write `tenant` into it. Stanzas of other projects are left alone, and so are global
+properties that nobody here knows. An unknown property in a stanza of `jupyterhub` is an error. A true or false may be
+written `yes` and `no`, `on` and `off`.
 """
 
 _HOSTS = """\

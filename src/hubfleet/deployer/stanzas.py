@@ -10,6 +10,7 @@ from typing import Any
 from hubfleet.config.document import Document, Place, read_value
 from hubfleet.config.fields import did_you_mean
 from hubfleet.config.inherit import Origin, Provenance
+from hubfleet.config.providers import TENANTS
 from hubfleet.deployer.files import Files
 from hubfleet.deployer.projects import OTHERS, PROJECTS
 from hubfleet.deployer.properties import SETTINGS
@@ -57,11 +58,13 @@ def shown(name: Name) -> str:
 
 
 def stanza_of(key: str, value: Any) -> Name | None:
-    """The name of a stanza; None for the key of a global property."""
+    """The name of a stanza; None for the key of a global property. Ids of tenants may have a dot: araport.org."""
     if key == SETTINGS:
         return None
     if "." in key or isinstance(value, dict) or key in (*PROJECTS, *OTHERS):
-        return tuple(key.split("."))
+        parts = tuple(key.split("."))
+        tenant = ".".join(parts[2:])
+        return (*parts[:2], tenant) if tenant.lower() in TENANTS else parts
     return None
 
 
@@ -86,8 +89,11 @@ def frame_problems(document: Document, project: str) -> Iterator[ConfigError]:
         if name[0] != project:
             if close := did_you_mean(name[0], [project]):
                 yield ConfigError(f"{key}: no project `{name[0]}`{close}", where=where, remedy=f"{project}.prod")
-        elif len(name) > 3 or not all(name):
+        elif not all(name):
             yield ConfigError(f"{key}: is not a stanza", where=where, remedy=f"{project}.prod.designsafe")
+        elif len(name) > 3:
+            what = f"{key}: is not a stanza, for `{shown(name[2:])}` is none of the standard tenants"
+            yield ConfigError(what, where=where, remedy=f"{shown(name[:3])}:, and `tenant: {shown(name[2:])}` in it")
         elif value is not None and value != "" and not isinstance(value, dict):
             yield ConfigError(f"{key}: must hold properties", where=where, remedy="name: value, in lines below it")
 

@@ -169,6 +169,19 @@ def test_a_name_is_made_fit_for_a_hub(tmp_path: Path) -> None:
     assert of(folder, "jupyterhub", "Prod_1", "designsafe").config.hub == "jupyterhub.prod-1.designsafe"
 
 
+def test_a_tenant_with_a_dot_has_a_stanza(tmp_path: Path) -> None:
+    texts = [text.replace("designsafe", "araport.org") for text in (SMALL_CONFIGS, SMALL_HOSTS, SMALL_PASSWORDS)]
+    folder = trio(tmp_path, "jupyterhub.prod:\n    notebook_memory_limit: 2G\n" + texts[0], *texts[1:])
+    name = ("jupyterhub", "prod", "araport.org")
+    assert hubs(Selection(folder)) == [name]
+    assert selected(folder, "jupyterhub.prod.araport.org").name == name
+    config = of(folder, *name).config
+    assert config.hub == "jupyterhub.prod.araport.org"
+    assert config.login.tapis
+    assert (config.login.tapis.tenant, config.login.tapis.base) == ("araport.org", "https://api.araport.org")
+    assert str(config.servers.memory.limit) == "2G", "of its instance"
+
+
 def test_files_of_one_name_belong_together(tmp_path: Path) -> None:
     trio(tmp_path, name="a")
     trio(tmp_path, SMALL_CONFIGS.replace("hub.example", "b.example"), name="b")

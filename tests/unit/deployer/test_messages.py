@@ -226,7 +226,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a stanza with too many parts": (
         (SMALL_CONFIGS.replace("prod.designsafe", "prod.designsafe.x"),),
-        "ops.configs:1: jupyterhub.prod.designsafe.x: is not a stanza. Try: jupyterhub.prod.designsafe",
+        "ops.configs:1: jupyterhub.prod.designsafe.x: is not a stanza, for `designsafe.x` is none of the standard "
+        "tenants. Try: jupyterhub.prod.designsafe:, and `tenant: designsafe.x` in it",
+    ),
+    "a stanza with an empty part": (
+        (SMALL_CONFIGS.replace("prod.designsafe", "prod."),),
+        "ops.configs:1: jupyterhub.prod.: is not a stanza. Try: jupyterhub.prod.designsafe",
     ),
     "a stanza of a project that is nearly known": (
         (SMALL_CONFIGS.replace("jupyterhub.prod", "jupyterhb.prod"),),
