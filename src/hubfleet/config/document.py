@@ -32,11 +32,15 @@ Place = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Document:
-    """The plain data of one file, and the line (from 1) of every key and list item."""
+    """The plain data of one file, and the line (from 1) of every key and list item.
+
+    ``texts``: every number as it is written: 0012 is a good name for something, and another one than 12.
+    """
 
     file: Path
     data: dict[str, Any]
     lines: dict[Place, int] = field(default_factory=dict)
+    texts: dict[Place, str] = field(default_factory=dict)
 
     def line(self, place: Place) -> int:
         """The line of a place, or of the nearest thing around it."""
@@ -62,20 +66,21 @@ def read_document(file: Path, *, secret: bool = False) -> Document:
         raise raised(reader.problems)
     if not isinstance(data, dict):
         raise ConfigError("the file must hold `key: value` lines", where=f"{file.name}:1", remedy="hub: physics101")
-    return Document(file, data, reader.lines)
+    return Document(file, data, reader.lines, reader.texts)
 
 
-def read_value(text: str) -> Any:
-    """The plain data of a piece of YAML, such as a number or a list in brackets. Raises ValueError if it is none."""
+def read_given(file: Path, key: str, text: str) -> Document:
+    """What a piece of YAML says, such as a number or a list in brackets, as the value of a key in a document without
+    lines. ``file``: what stands for its file. Raises ValueError if it is no YAML."""
     try:
         node = YAML(typ="rt", pure=True).compose(io.StringIO(text))
     except (YAMLError, RecursionError):
         raise ValueError("not valid YAML") from None
-    reader = _Reader(Path(), secret=False)
-    found = reader.value(node, ()) if node is not None else None
+    reader = _Reader(file, secret=False)
+    found = reader.value(node, (key,)) if node is not None else None
     if reader.problems:
         raise ValueError("not valid YAML")
-    return found
+    return Document(file, {key: found}, texts=reader.texts)
 
 
 def raised(problems: list[ConfigError]) -> ConfigError:
@@ -143,6 +148,7 @@ class _Reader:
         self.file = file
         self.secret = secret
         self.lines: dict[Place, int] = {}
+        self.texts: dict[Place, str] = {}
         self.problems: list[ConfigError] = []
         self._open: set[int] = set()
 
@@ -156,7 +162,10 @@ class _Reader:
                 return self._mapping(node, place)
             if isinstance(node, SequenceNode):
                 return [self._item(item, place, index) for index, item in enumerate(node.value)]
-            return self._scalar(node)
+            found = self._scalar(node)
+            if isinstance(found, (int, float)) and not isinstance(found, bool):
+                self.texts[place] = node.value
+            return found
         finally:
             self._open.discard(id(node))
 

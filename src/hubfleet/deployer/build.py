@@ -116,7 +116,7 @@ class Build:
         """A value of a property; None where it is wrong, which is told."""
         known = PROPERTIES[key]
         try:
-            return known.read(written.value)
+            return known.read(written.text)
         except (BadValue, UnitError) as bad:
             quiet = written.hidden or known.secret
             what = f"{key}: {UNSHOWN if quiet else bad.what}"

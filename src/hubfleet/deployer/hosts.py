@@ -52,7 +52,7 @@ def hosts_of(files: Files, name: Name, problems: list[ConfigError]) -> list[Host
         for entry in _entries(document, level, part, problems):
             said, place = _entry(entry, problems)
             if "host_id" in said:
-                host = str(said["host_id"].value)
+                host = str(said["host_id"].text)
                 own[host] = ({**own[host][0], **said} if host in own else said, place)
     found = [Host(host, _there({**general, **said}), place) for host, (said, place) in own.items()]
     if not found and len(problems) == before:

@@ -190,7 +190,7 @@ def _elsewhere(kept: Path, environ: Mapping[str, str]) -> frozenset[str]:
 def _row(key: str, written: Written) -> Property:
     # What another project means by a global one, such as a password of its own, is not known here.
     hidden = written.hidden or key not in PROPERTIES or PROPERTIES[key].secret
-    value = Secret.MASK if hidden else _told(written.value)
+    value = Secret.MASK if hidden else _told(written.text)
     part = f" ({written.part})" if written.part else ""
     return Property(key, value, f"{written.where()}{part}")
 

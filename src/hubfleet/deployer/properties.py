@@ -25,7 +25,8 @@ _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 class Property:
     """One property.
 
-    read:    its value, or BadValue. What settings it becomes judge it again, so a text may be taken as it is.
+    read:    its value, or BadValue; a number comes as the text that it is written with. What settings it becomes
+             judge it again, so a text may be taken as it is.
     becomes: for the reference, settings of hubfleet.yaml and when.
     secret:  the name that hubfleet has for it, if it is one.
     note:    said to the operator wherever it is written.
@@ -42,8 +43,6 @@ class Property:
 
 
 def _text(raw: Any) -> str:
-    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        return str(raw)
     if isinstance(raw, str) and raw.strip():
         return raw.strip()
     raise BadValue("must be text", None)
@@ -64,7 +63,7 @@ def _flag(raw: Any) -> bool:
 
 
 def _number(raw: Any) -> int:
-    text = str(raw).strip()
+    text = str(raw).strip().replace("_", "").removeprefix("+")
     if isinstance(raw, bool) or not (text.isascii() and text.isdigit()):
         raise BadValue(f"`{raw}` is not a whole number", "a number such as 259200")
     return int(text)

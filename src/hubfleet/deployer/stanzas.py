@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubfleet.config.document import Document, Place, read_value
+from hubfleet.config.document import Document, Place, read_given
 from hubfleet.config.fields import did_you_mean
 from hubfleet.config.inherit import Origin, Provenance
 from hubfleet.config.providers import TENANTS
@@ -30,6 +30,11 @@ class Written:
     document: Document
     place: Place
     hidden: bool = False
+
+    @property
+    def text(self) -> Any:
+        """The value, but of a number the text that it is written with."""
+        return self.document.texts.get(self.place, self.value)
 
     @property
     def part(self) -> str:
@@ -143,7 +148,6 @@ def _lay(
 def overridden(text: str) -> dict[str, Written]:
     """What the command line says instead, `key=value&key=value`. Raises ConfigError."""
     found: dict[str, Written] = {}
-    document = Document(OVERRIDES, {})
     for item in text.split("&") if text else []:
         name, equals, value = item.partition("=")
         key = name.strip()
@@ -153,7 +157,8 @@ def overridden(text: str) -> dict[str, Written]:
                 what, where=str(OVERRIDES), remedy="-o 'notebook_memory_limit=3G&notebook_offer_lab=true'"
             )
         try:
-            found[key] = Written(read_value(value), document, (key,))
+            document = read_given(OVERRIDES, key, value)
+            found[key] = Written(document.data[key], document, (key,))
         except ValueError:
             raise ConfigError(f"{key}: not valid YAML", where=str(OVERRIDES), remedy="put it in quotes") from None
     return found

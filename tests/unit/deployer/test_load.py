@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from hubfleet.config import Config, explain
+from hubfleet.config import load as load_yaml
 from hubfleet.config.https import SECRETS
 from hubfleet.deployer.load import Loaded, Selection, hubs, load, selected
 from hubfleet.deployer.properties import PROPERTIES, TAS_URL
+from hubfleet.deployer.write import texts
 from hubfleet.errors import ConfigError
 from hubfleet.units import Secret
 from pairs import make_pair
@@ -301,6 +303,22 @@ def test_what_the_original_has_no_property_for(tmp_path: Path) -> None:
     assert rows["hubfleet"] == "servers.memory.limit: 2G, network.ca_bundle: ca.pem"
     told = of(tmp_path, overrides="hubfleet={servers: {memory: {limit: 3G}}}").config
     assert (str(told.servers.memory.limit), told.base_image) == ("3G", "debian:13-slim")
+
+
+@pytest.mark.parametrize("written", ["0012345", "12_34", "12e4", "1.50", "0x1F", "007"])
+def test_an_id_of_digits_is_what_is_written(tmp_path: Path, written: str) -> None:
+    configs = f"{SMALL_CONFIGS.replace(': abc', f': {written}')}    jupyteruser_uid: 458_981\n"
+    loaded = of(trio(tmp_path, configs, SMALL_HOSTS.replace("host_id: hub1", f"host_id: {written}")))
+    assert loaded.config.login.tapis
+    assert loaded.config.login.tapis.client_id == written
+    assert {row.name: row.value for row in loaded.properties}["jupyterhub_oauth_client_id"] == written
+    assert loaded.config.storage.owner.uid == 458981
+    assert list(loaded.config.machines) == [written]
+    (tmp_path / "hubfleet.yaml").write_text(texts([loaded], tmp_path)[0])
+    assert load_yaml(tmp_path / "hubfleet.yaml", environ={}) == loaded.config
+    given = of(tmp_path, overrides=f"jupyterhub_oauth_client_id={written}").config.login.tapis
+    assert given
+    assert given.client_id == written
 
 
 def test_a_key_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

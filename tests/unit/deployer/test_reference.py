@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hubfleet.config.document import read_value
+from hubfleet.config.document import read_given
 from hubfleet.deployer.hosts import KNOWN
 from hubfleet.deployer.projects import JUPYTERHUB
 from hubfleet.deployer.properties import PROPERTIES
@@ -25,6 +25,6 @@ def test_it_has_all_there_is() -> None:
 
 def test_each_example_is_read() -> None:
     for name, known in PROPERTIES.items():
-        given = read_value(known.example) if known.example[0] in "[{" else known.example
+        given = read_given(Path(), "x", known.example).data["x"] if known.example[0] in "[{" else known.example
         if given != "|":
             assert known.read(given) not in (None, ""), name
