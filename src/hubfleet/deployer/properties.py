@@ -159,7 +159,8 @@ PROPERTIES: dict[str, Property] = {
     "volume_mounts": Property(
         "list of host:container:ro|rw",
         "Directories that servers show. Variables: `{username}`, `{tenant_id}`, and with TAS `{tas_homeDirectory}`.",
-        "`storage.mounts`, with the tenant's id put in; what is below `/home/jupyter` also in the person's own home",
+        "`storage.mounts`, with the tenant's id put in; what is below `/home/jupyter` also in the person's own home, "
+        "unless homes come by NFS",
         _mounts,
         '["/corral/{tenant_id}/{username}:/home/jupyter/MyData:rw"]',
     ),

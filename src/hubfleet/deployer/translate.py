@@ -20,7 +20,7 @@ from hubfleet.deployer.properties import HUB_IMAGE, PROPERTIES, SETTINGS, TAS_UR
 from hubfleet.deployer.stanzas import Written
 
 MOUNTS = "volume_mounts"
-_IMAGE_HOME = re.compile(r"/home/[A-Za-z0-9._-]+((?:/.+)?)", re.ASCII)
+_IMAGE_HOME = re.compile(r"/home/jupyter((?:/.+)?)", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -170,8 +170,7 @@ def _in_the_home(build: Build, mounts: Mapping[int, str]) -> Iterator[tuple[int,
     That is where a server's pages begin, and what is not in there is not found by who looks for it. The first place
     stays, for notebooks name it.
     """
-    if isinstance(dig(build.tree.data, ("storage", "homes")), dict):
-        return  # by NFS: nothing can be mounted inside such homes
+    by_nfs = isinstance(dig(build.tree.data, ("storage", "homes")), dict)
     sound: dict[int, Mount] = {}
     for index, text in mounts.items():
         with suppress(BadValue):  # which is told when the settings are judged
@@ -180,8 +179,12 @@ def _in_the_home(build: Build, mounts: Mapping[int, str]) -> Iterator[tuple[int,
     for index, mount in sound.items():
         found = _IMAGE_HOME.fullmatch(mount.container)
         own = f"/home/{{username}}{found[1]}" if found else mount.container
+        called = "the directory" if build.written[MOUNTS].hidden else mount.container
         if found and not found[1]:
-            build.note(f"servers do not begin in {mount.container}: a person's home is /home/<name>.", MOUNTS)
+            build.note(f"servers do not begin in {called}: a person's home is /home/<name>.", MOUNTS)
+        elif found and by_nfs:
+            what = "is not in people's own homes, too: nothing can be mounted inside homes that come by NFS."
+            build.note(f"{called} {what}", MOUNTS)
         elif own not in taken:
             taken.add(own)
             yield index, str(replace(mount, container=own))

@@ -236,7 +236,8 @@ def test_whose_the_files_are(tmp_path: Path, given: dict[str, str], uid: int | N
     ("written", "more"),
     [
         ("[/a:/home/jupyter/x/y:ro]", ["/a:/home/{username}/x/y:ro"]),
-        ("[/a:/home/jovyan/x:rw, /b:/home/jupyter/x:ro]", ["/a:/home/{username}/x:rw"]),
+        ("[/a:/home/jupyter/x:rw, /b:/home/jupyter/y:ro]", ["/a:/home/{username}/x:rw", "/b:/home/{username}/y:ro"]),
+        ("[/a:/home/shared/data:ro, /b:/home/jupyters/x:ro]", []),
         ("['/a:/home/{username}/x:rw', /b:/home/jupyter/x:ro]", []),
         ("[/a:/data:ro]", []),
         ("[/a:/home/jupyter:rw]", []),
@@ -253,9 +254,15 @@ def test_nothing_is_shown_in_homes_by_nfs(tmp_path: Path) -> None:
     hosts = SMALL_HOSTS.replace("[hub, worker]", "[hub]") + (
         "        - {host_id: w, ssh_host: 127.0.0.2, ssh_user: root, roles: [worker]}\n"
     )
-    lines = "    use_stock_nfs: true\n    volume_mounts: [/a:/home/jupyter/x:ro]\n"
-    mounts = of(trio(tmp_path, SMALL_CONFIGS + lines, hosts)).config.storage.mounts
-    assert [str(mount) for mount in mounts] == ["/a:/home/jupyter/x:ro"]
+    kept, mounted = "    use_stock_nfs: true\n", "    volume_mounts: [/a:/home/jupyter/x:ro]\n"
+    loaded = of(trio(tmp_path, SMALL_CONFIGS + kept + mounted, hosts))
+    assert [str(mount) for mount in loaded.config.storage.mounts] == ["/a:/home/jupyter/x:ro"]
+    assert list(loaded.notes) == [
+        "ops.configs:5: volume_mounts: /home/jupyter/x is not in people's own homes, too: "
+        "nothing can be mounted inside homes that come by NFS."
+    ]
+    hidden = of(trio(tmp_path, SMALL_CONFIGS + kept, hosts, SMALL_PASSWORDS + mounted))
+    assert hidden.notes[0].startswith("ops.passwords:3: volume_mounts: the directory is not in ")
 
 
 def test_homes_of_one_machine_are_kept_there(tmp_path: Path) -> None:
