@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 from hubfleet.config.document import Document, Place
@@ -21,6 +22,9 @@ KNOWN = ("ssh_host", "ssh_user", "ssh_key", "ssh_config", "private_ip", "roles",
 FILES = ("ssh_key", "ssh_config")
 IMPLIED = ("swarm_manager",)
 """Roles that Deployer gives by itself to who has the hub."""
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_WITH_PORT = re.compile(r"(?:ssh://)?(?:[^@:]+@)?(?P<host>[^@:\[\]]+|\[[0-9a-fA-F:]+\]):(?P<port>\d+)", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -123,6 +127,7 @@ def _problems(host: Host, files: Files, problems: list[ConfigError]) -> Iterator
             yield wrong(key, f"{host.name} has none, and is not to be reached", "ssh_host: 203.0.113.10")
         elif given is not None and not (isinstance(given.value, str) and given.value.strip()):
             yield wrong(key, "must be text", f"{key}: ...")
+    yield from _bad_address(host, wrong)
     folder = files.folder.resolve()
     for key in FILES:
         given = host.said.get(key)
@@ -136,6 +141,31 @@ def _problems(host: Host, files: Files, problems: list[ConfigError]) -> Iterator
     for role in host.roles:
         if role not in ROLES:
             yield wrong("roles", f"`{role}` is not a role{did_you_mean(role, ROLES)}", "hub or worker")
+
+
+def _bad_address(host: Host, wrong: Callable[[str, str, str], bool]) -> Iterator[bool]:
+    """What is an address for `ssh` elsewhere, and not here, where user and port have places of their own."""
+    address, login = (host.said[key].value if key in host.said else None for key in ("ssh_host", "ssh_user"))
+    if isinstance(login, str) and login.strip() and not _USER.fullmatch(login):
+        yield wrong("ssh_user", f"`{login}` is not the name of an account", "ssh_user: ubuntu")
+    if not isinstance(address, str) or not (address := address.strip()):
+        return
+    user, _, name = address.rpartition("@")
+    if found := _WITH_PORT.fullmatch(address):
+        lines = f"`Host {found['host'].strip('[]')}` and `Port {found['port']}`"
+        yield wrong("ssh_host", f"`{address}` has a port", f"ssh_config: FILE, with {lines} in that file")
+    elif user and login:
+        yield wrong("ssh_host", f"`{address}` names a user, and ssh_user does so too", f"ssh_host: {name}")
+    elif not (_is_ip(address) or (_NAME.fullmatch(name) and _USER.fullmatch(user or "root"))):
+        remedy = "203.0.113.10, or a Host of the file that `ssh_config` names"
+        yield wrong("ssh_host", f"`{address}` is neither an address nor the name of a host", remedy)
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        return isinstance(ip_address(address), IPv4Address) or set(address) <= set("0123456789abcdefABCDEF:")
+    except ValueError:
+        return False
 
 
 def machine(host: Host, files: Files) -> dict[str, tuple[Any, str]]:

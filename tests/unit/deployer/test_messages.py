@@ -274,13 +274,34 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a host with a strange address": (
         (SMALL_CONFIGS, hosts("host_id: a, ssh_host: 'a b', roles: [hub, worker]")),
-        "ops.hosts:3: ssh_host: `a b` is not an SSH destination. "
-        "Try: ubuntu@203.0.113.10, a Host of ~/.ssh/config, or ubuntu@host:2222",
+        "ops.hosts:3: ssh_host: `a b` is neither an address nor the name of a host. "
+        "Try: 203.0.113.10, or a Host of the file that `ssh_config` names",
+    ),
+    "a host with a port": (
+        (SMALL_CONFIGS, hosts("host_id: a, ssh_host: 'host:2222', ssh_user: root, roles: [hub, worker]")),
+        "ops.hosts:3: ssh_host: `host:2222` has a port. "
+        "Try: ssh_config: FILE, with `Host host` and `Port 2222` in that file",
+    ),
+    "a host with a port in other ways": (
+        (
+            SMALL_CONFIGS,
+            hosts(
+                "host_id: a, ssh_host: 'ssh://root@203.0.113.7:22', roles: [hub]",
+                "host_id: b, ssh_host: '[2001:db8::7]:2222', roles: [worker]",
+            ),
+        ),
+        "ops.hosts:3: ssh_host: `ssh://root@203.0.113.7:22` has a port. "
+        "Try: ssh_config: FILE, with `Host 203.0.113.7` and `Port 22` in that file\n"
+        "ops.hosts:4: ssh_host: `[2001:db8::7]:2222` has a port. "
+        "Try: ssh_config: FILE, with `Host 2001:db8::7` and `Port 2222` in that file",
     ),
     "a host with a strange user": (
         (SMALL_CONFIGS, hosts("host_id: a, ssh_host: a, ssh_user: 'a b', roles: [hub, worker]")),
-        "ops.hosts:3: ssh_host: `a b@a` is not an SSH destination. "
-        "Try: ubuntu@203.0.113.10, a Host of ~/.ssh/config, or ubuntu@host:2222",
+        "ops.hosts:3: ssh_user: `a b` is not the name of an account. Try: ssh_user: ubuntu",
+    ),
+    "a host with two users": (
+        (SMALL_CONFIGS, hosts("host_id: a, ssh_host: root@a, ssh_user: ubuntu, roles: [hub, worker]")),
+        "ops.hosts:3: ssh_host: `root@a` names a user, and ssh_user does so too. Try: ssh_host: a",
     ),
     "a key that is not there": (
         (SMALL_CONFIGS, hosts("host_id: a, ssh_host: a, ssh_key: none.key, roles: [hub, worker]")),
