@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hubfleet.admission import Person, Rules
-from hubfleet.cli.talk import people
+from hubfleet.cli.talk import ask_hub, people
 from hubfleet.engines import logins
 from hubfleet.errors import NotRunningError
 from hubfleet.resources import File
@@ -25,13 +25,18 @@ def locked_out(deployment: Deployment) -> Iterator[str]:
     provider, before = config.login.provider, last.get("hub.json")
     if before is None:
         return
-    was = json.loads(before).get("provider") or {}
+    settings = json.loads(before)
+    was = settings.get("provider") or {}
     if provider is None:
         if was:
             yield (
                 f"people choose their names from now on, and no longer log in with {was['title']}; "
                 "a home goes to the first one who signs up under its name"
             )
+        elif "allow" in settings:
+            allow = config.login.allow.users if config.login.allow else None
+            old, new = _by_name(settings["allow"], settings["admins"]), _by_name(allow, config.login.admins)
+            yield from _told(deployment, old, new, "left (hubfleet users block NAME stops them)")
         return
     now = logins.told(config) or {}
     if was.get("provider") != now.get("provider"):
@@ -44,36 +49,64 @@ def locked_out(deployment: Deployment) -> Iterator[str]:
         old, new = Rules.from_text(last.get("rules.json", "")), logins.rules(config, deployment.site.listed)
     except ValueError:  # of another release
         return
+    becomes = (
+        "stopped (login.when_removed: stop)" if new.stop else "left until they are idle (login.when_removed: keep)"
+    )
+    yield from _told(deployment, old, new, becomes)
+
+
+def _by_name(allow: Iterable[str] | None, admins: Iterable[str]) -> Rules:
+    """The rules of a hub with passwords of its own. ``allow``: None for everybody who has one."""
+    return Rules(admins=frozenset(admins), names=frozenset(allow or ()), everybody=allow is None)
+
+
+def _told(deployment: Deployment, old: Rules, new: Rules, becomes: str) -> Iterator[str]:
+    """Who is locked out by a change of the rules, and what becomes of their servers."""
     if old == new:
         return
-    out = list(_lost(deployment, old, new))
-    if not out:
-        return
+    config, known = deployment.config, _known(deployment)
     line = config.line("login.allow" if config.login.allow else "login")
-    yield f"{line}could not log in any more: {_names([name for name, _ in out])}"
+    out = list(_lost(known or {}, old, new))
+    if out:
+        yield f"{line}could not log in any more: {_names([name for name, _ in out])}"
     serving = [name for name, servers in out if servers]
     if serving:
-        what = (
-            "stopped (login.when_removed: stop)" if new.stop else "left until they are idle (login.when_removed: keep)"
-        )
-        yield f"running servers of these would be {what}: {_names(serving)}"
+        yield f"running servers of these would be {becomes}: {_names(serving)}"
 
 
-def _lost(deployment: Deployment, old: Rules, new: Rules) -> Iterator[tuple[str, list[str]]]:
-    """Names of those who are let in now and not by the new rules, with their running servers.
+def _known(deployment: Deployment) -> dict[str, tuple[Person | None, list[str]]] | None:
+    """The people of the hub that runs, with their running servers; None: no hub answers.
 
-    Of people who have come in, by what the provider told of them last; of others, by their names.
+    Each as the provider told of them last, or by name; None for somebody whom an admin has not let in.
     """
     try:
-        known: list[dict[str, Any]] = people(deployment)
+        entries: list[dict[str, Any]] = people(deployment)
+        if deployment.config.login.provider:
+            return {
+                entry["name"]: (Person.from_json(entry["person"]), entry["servers"])
+                for entry in entries
+                if entry.get("person")
+            }
+        signed_up = ask_hub(deployment, "GET", "/hubfleet/people")["people"]
     except (NotRunningError, Refused, OSError):
-        known = []
-    persons: dict[str, tuple[Person, list[str]]] = {name: (Person(name), []) for name in sorted(old.names | old.admins)}
-    for entry in known:
-        if entry.get("person"):
-            persons[entry["name"]] = (Person.from_json(entry["person"]), entry["servers"])
-    for name, (person, servers) in sorted(persons.items()):
-        if old.why_not(person) is None and new.why_not(person) is not None:
+        return None
+    servers = {entry["name"]: entry["servers"] for entry in entries}
+    return {
+        one["name"]: (Person(one["name"]) if one["approved"] else None, servers.get(one["name"], []))
+        for one in signed_up
+    }
+
+
+def _lost(
+    known: Mapping[str, tuple[Person | None, list[str]]], old: Rules, new: Rules
+) -> Iterator[tuple[str, list[str]]]:
+    """Names of those who are let in now and not by the new rules, with their running servers.
+
+    Of people who have come in, by what is known of them; of others, by their names.
+    """
+    persons: dict[str, tuple[Person | None, list[str]]] = {name: (Person(name), []) for name in old.names | old.admins}
+    for name, (person, servers) in sorted({**persons, **known}.items()):
+        if person and old.why_not(person) is None and new.why_not(person) is not None:
             yield name, servers
 
 
