@@ -72,6 +72,16 @@ def _told(deployment: Deployment, old: Rules, new: Rules, becomes: str) -> Itera
     serving = [name for name, servers in out if servers]
     if serving:
         yield f"running servers of these would be {becomes}: {_names(serving)}"
+    if known is None and _narrower(old, new):
+        who = "who else" if out else "who"
+        yield f"{line}{who} could not log in any more is known only while the hub runs"
+
+
+def _narrower(old: Rules, new: Rules) -> bool:
+    """Whether the change may lock out somebody whom no rule names."""
+    fewer = old.groups - new.groups or old.organizations - new.organizations or old.domains - new.domains
+    by_others = old.everybody or old.groups or old.organizations or old.domains
+    return bool((not new.everybody and (old.everybody or fewer)) or (by_others and new.block - old.block))
 
 
 def _known(deployment: Deployment) -> dict[str, tuple[Person | None, list[str]]] | None:
@@ -104,7 +114,9 @@ def _lost(
 
     Of people who have come in, by what is known of them; of others, by their names.
     """
-    persons: dict[str, tuple[Person | None, list[str]]] = {name: (Person(name), []) for name in old.names | old.admins}
+    persons: dict[str, tuple[Person | None, list[str]]] = {
+        name: (Person(name), []) for name in old.names | old.admins | new.block
+    }
     for name, (person, servers) in sorted({**persons, **known}.items()):
         if person and old.why_not(person) is None and new.why_not(person) is not None:
             yield name, servers
