@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ import pytest
 from harness import CommandLines, RunningHub
 from visitors import callback
 
+from command import run
+from hubfleet.deployer.load import Selection, load
+from hubfleet.units import Secret
 from providers import Agave, running
+from trios import SMALL_HOSTS, trio
 
 SECRETS = "oauth_password: canary-service-password\n"
 
@@ -183,3 +188,70 @@ def test_one_of_several_hubs(hub: RunningHub, tenant: Agave) -> None:
     assert made["consumerSecret"] in kept(hub).partition("hubs:")[2].partition("prod.physics:")[2]
     again = hub.run("-H", "prod.physics", "oauth", "register")
     assert "is registered already" in again.stdout
+
+
+# -- files of Deployer, which hubfleet does not write ------------------------------------------------------------------
+
+STANZAS = ("jupyterhub.prod.designsafe", "jupyterhub.staging.designsafe")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tenant: Agave) -> Path:
+    """Two hubs that are no clients yet, each with a host of its own."""
+    configs = (
+        "hubfleet: {login: {tapis: {account: hub-service}}}\n"
+        f"jupyterhub:\n    jupyterhub_tenant_base_url: {tenant.url}\n"
+    )
+    configs += "".join(f"{stanza}:\n    jupyterhub_host: {stanza}.example.edu\n" for stanza in STANZAS)
+    hosts = "".join(SMALL_HOSTS.replace(STANZAS[0], stanza) for stanza in STANZAS)
+    made = trio(tmp_path / "ops", configs, hosts, passwords="mail_password: canary-mail\n")
+    secrets = made / "ops.secrets.yaml"
+    secrets.touch(0o600)
+    secrets.write_text(SECRETS)
+    return made
+
+
+def registered(folder: Path, stanza: str, *arguments: str, code: int = 0) -> str:
+    done = run(folder, "-c", ".", "-H", stanza, "oauth", "register", *arguments)
+    assert done.code == code, done.out + done.err
+    assert "canary" not in done.out + done.err
+    return done.err if code else done.out
+
+
+def enter(folder: Path, said: str, stanza: str) -> None:
+    """Write the line into the file that it is for, as is said."""
+    file, key, line = re.findall(r"Write this line into (\S+), below `(\S+):`\n    (.*)\n", said)[0]
+    assert (file, key) == ("ops.configs", stanza)
+    configs = folder / file
+    configs.write_text(configs.read_text().replace(f"{key}:\n", f"{key}:\n    {line}\n"))
+
+
+def test_hubs_of_deployers_files(folder: Path, tenant: Agave) -> None:
+    before = {path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".yaml"}
+    for stanza in STANZAS:
+        said = registered(folder, stanza)
+        assert f"Then: hubfleet -c . -H {stanza} up" in said
+        assert registered(folder, stanza).partition("Write this line")[2] == said.partition("Write this line")[2]
+    assert {path.name: path.read_text() for path in folder.iterdir() if path.suffix != ".yaml"} == before
+    for stanza in STANZAS:
+        enter(folder, registered(folder, stanza), stanza)
+        assert "is registered already, with the callback" in registered(folder, stanza)
+    assert len(tenant.clients) == len(STANZAS)
+    for stanza in STANZAS:
+        made = tenant.clients[f"hubfleet-{stanza.replace('.', '-')}"]
+        assert made["callbackUrl"] == f"https://{stanza}.example.edu/hub/oauth_callback"
+        loaded = load(Selection(folder, tuple(stanza.split("."))), {})
+        assert loaded.config.login.tapis
+        assert loaded.config.login.tapis.client_id == made["consumerKey"]
+        assert loaded.secrets.get("client_secret") == Secret(made["consumerSecret"]), "each its own"
+        assert not [note for note in loaded.notes if "oauth register" in note]
+    assert (folder / "ops.secrets.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_among_the_passwords_would_win_over_a_new_one(folder: Path, tenant: Agave) -> None:
+    enter(folder, registered(folder, STANZAS[0]), STANZAS[0])
+    (folder / "ops.passwords").write_text(f"{STANZAS[0]}:\n    jupyterhub_oauth_client_secret: canary-old\n")
+    clients = dict(tenant.clients)
+    said = registered(folder, STANZAS[0], "--replace", code=2)
+    assert "but what is at ops.passwords:2 wins. Nothing was changed. Try: remove that line" in said
+    assert tenant.clients == clients

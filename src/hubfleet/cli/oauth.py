@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hubfleet.cli.console import as_typed, say
-from hubfleet.cli.reading import Options, given_file, hubs_only, writable
+from hubfleet.cli.reading import Options, given_file, hubs_only
 from hubfleet.config import Config, Secrets, load
 from hubfleet.config.document import Place, read_document
 from hubfleet.config.edit import set_value, write
 from hubfleet.config.providers import Tapis
+from hubfleet.deployer.files import is_deployer
+from hubfleet.deployer.properties import CLIENT
 from hubfleet.engines.logins import callback
 from hubfleet.errors import ConfigError
 from hubfleet.sshcommand import CONFIGURATIONS
@@ -21,6 +24,8 @@ from hubfleet.units import Secret
 if TYPE_CHECKING:
     from hubfleet.tenantclients import Client
 
+Keep = Callable[[str], None]
+"""What is done with the id that the tenant gave."""
 PASSWORD, SECRET = "oauth_password", "client_secret"
 
 
@@ -36,6 +41,7 @@ def register(
     """Register the hub as a client of its Tapis tenant (version 2), with the service account of `login.tapis`.
 
     The client's id goes into the configuration, its secret into the file of secrets. Again, it changes nothing.
+    Files of Deployer stay as they are: it prints the line for the id.
 
     Example: hubfleet oauth register
     """
@@ -43,14 +49,10 @@ def register(
     from hubfleet.tenantclients import Tenant
 
     options: Options = context.obj
-    writable(options.config, "the hubfleet.yaml that `import` makes of it")
-    hubs_only(options)
-    file = given_file(options)
-    config = load(options.config, options.hub)
-    file = file or Path(CONFIGURATIONS[0])
-    several = "hubs" in read_document(file).data
-    secrets = Secrets.beside(file, config.hub if several else None)
-    tapis, account, password = _wanted(config, secrets)
+    deployer = options.config is not None and is_deployer(options.config)
+    config, secrets, keep = _of_deployer(options) if deployer else _of_file(options)
+    line = "hubfleet: {login: {tapis: {account: ...}}}" if deployer else "account: ..."
+    tapis, account, password = _wanted(config, secrets, line)
     name, back = name or f"hubfleet-{config.hub.replace('.', '-')}", callback(config)
     tenant, secret = Tenant(config, tapis.base, account, password), secrets.get(SECRET)
     found = tenant.clients()
@@ -66,16 +68,44 @@ def register(
         secrets.put(SECRET, client.secret.reveal())
         say(f"Its secret is {SECRET} in {secrets.path}.")
     if tapis.client_id != client.identifier:
-        place: Place = ("hubs", config.hub) if several else ()
-        write(file, set_value(file, (*place, "login", "tapis", "client_id"), client.identifier))
-        say(f"Its id is client_id under login.tapis in {file}.")
-        say(as_typed("Now: hubfleet up"))
+        keep(client.identifier)
+        say(as_typed(f"{'Then' if deployer else 'Now'}: hubfleet up"))
     elif client.secret is None:
         say(f"{client.name} is registered already, with the callback {back}. Nothing was changed.")
 
 
-def _wanted(config: Config, secrets: Secrets) -> tuple[Tapis, str, Secret]:
-    """The settings that this takes. Raises ConfigError for each that is missing."""
+def _of_file(options: Options) -> tuple[Config, Secrets, Keep]:
+    """The hub of a hubfleet.yaml."""
+    hubs_only(options)
+    file = given_file(options)
+    config = load(options.config, options.hub)
+    file = file or Path(CONFIGURATIONS[0])
+    several = "hubs" in read_document(file).data
+
+    def keep(identifier: str) -> None:
+        place: Place = ("hubs", config.hub) if several else ()
+        write(file, set_value(file, (*place, "login", "tapis", "client_id"), identifier))
+        say(f"Its id is client_id under login.tapis in {file}.")
+
+    return config, Secrets.beside(file, config.hub if several else None), keep
+
+
+def _of_deployer(options: Options) -> tuple[Config, Secrets, Keep]:
+    """The hub of Deployer's files, which others than hubfleet write."""
+    from hubfleet.deployer.load import load as load_deployer
+    from hubfleet.deployer.load import selected
+
+    loaded = load_deployer(selected(options.config or Path(), options.hub))
+
+    def keep(identifier: str) -> None:
+        say(f"Its id is not written down yet. Write this line into {loaded.file}, below `{loaded.stanza}:`")
+        say(f"    {CLIENT[0]}: {identifier}")
+
+    return loaded.config, loaded.secrets, keep
+
+
+def _wanted(config: Config, secrets: Secrets, line: str) -> tuple[Tapis, str, Secret]:
+    """The settings that this takes. ``line``: how to write an account. Raises ConfigError for each missing one."""
     tapis = config.login.tapis
     at = config.where("login.tapis") or config.where("login")
     if tapis is None:
@@ -88,7 +118,7 @@ def _wanted(config: Config, secrets: Secrets) -> tuple[Tapis, str, Secret]:
             f"and {SECRET} among the secrets",
         )
     if tapis.account is None:
-        raise ConfigError("login.tapis.account: who registers it is not written", where=at, remedy="account: ...")
+        raise ConfigError("login.tapis.account: who registers it is not written", where=at, remedy=line)
     password = secrets.get(PASSWORD)
     if password is None:
         raise ConfigError(

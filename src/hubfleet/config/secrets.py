@@ -94,6 +94,13 @@ class Secrets:
                 return self._answer(text, self._where(document, place))
         return None
 
+    def has(self, name: str) -> bool:
+        """Whether somebody set the secret. No command is run for it. Raises ConfigError for a file that is refused."""
+        if self._environ.get(variable_of(name)) or name in self._given:
+            return True
+        data = read_document(self.path, secret=True).data
+        return any(dig(data, place) for place in self._places(name))
+
     def ensure(self, name: str, generate: Callable[[], str]) -> tuple[Secret, bool]:
         """The secret, and whether it is new: when nobody set it, one is generated and written to the file."""
         present = self.get(name)
@@ -105,12 +112,14 @@ class Secrets:
 
     def check_put(self, name: str) -> None:
         """Raise ConfigError if what is `put` into the file would not count: to be asked before anything is changed."""
+        wins, remedy = "", ""
         if variable_of(name) in self._environ:
-            raise ConfigError(
-                f"{name} is about to be written into {self.path.name}, but the variable {variable_of(name)} wins",
-                state="Nothing was changed",
-                remedy="remove the variable",
-            )
+            wins, remedy = f"the variable {variable_of(name)}", "remove the variable"
+        elif name in self._given:
+            wins, remedy = f"what is at {self._given[name][0]}", "remove that line"
+        if wins:
+            what = f"{name} is about to be written into {self.path.name}, but {wins} wins"
+            raise ConfigError(what, state="Nothing was changed", remedy=remedy)
 
     def put(self, name: str, text: str) -> None:
         """Write a secret into the file, in place of what is there. Raises ConfigError as `check_put`."""

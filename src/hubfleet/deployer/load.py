@@ -10,11 +10,11 @@ from typing import Any
 
 from hubfleet.config import Config, Secrets
 from hubfleet.config.document import leaves as data_leaves
-from hubfleet.config.document import raised, read_document
+from hubfleet.config.document import raised
 from hubfleet.config.fields import did_you_mean, valid_hub
 from hubfleet.config.inherit import Provenance
 from hubfleet.config.load import build as build_config
-from hubfleet.config.secrets import NAMES, variable_of
+from hubfleet.config.secrets import NAMES
 from hubfleet.deployer.build import Build
 from hubfleet.deployer.files import Files, Kind, read_files
 from hubfleet.deployer.hosts import hosts_of
@@ -56,6 +56,7 @@ class Loaded:
 
     ``file``: the .configs. ``data``: what its hubfleet.yaml would hold, with paths relative to that file;
     ``provenance``: where each of that is from. ``given``: the secrets of the files, by hubfleet's names.
+    ``stanza``: the key of the hub's own.
     """
 
     config: Config
@@ -66,6 +67,7 @@ class Loaded:
     data: dict[str, Any]
     provenance: Provenance
     given: Mapping[str, Secret]
+    stanza: str
 
 
 def selected(path: Path, hub: str | None) -> Selection:
@@ -110,18 +112,20 @@ def load(selection: Selection, environ: Mapping[str, str] = os.environ) -> Loade
     found = inherited(files, name, problems)
     _override(found, overridden(selection.overrides))
     file = files.configs.file
-    kept = Secrets.beside(file, None, environ).path
-    build = Build(name, hub, files, found, _elsewhere(kept, environ))
+    # Among several hubs each has its own part of hubfleet's own file, as it has with a hubfleet.yaml.
+    part = hub if len(leaves(names(files.all, project))) > 1 else None
+    kept = Secrets.beside(file, part, environ)
+    build = Build(name, hub, files, found, frozenset(one for one in NAMES if kept.has(one)))
     hosts = hosts_of(files, name, problems)
     if problems:
         raise raised([*problems, *build.problems])
     translate(build, hosts)
-    secrets = Secrets(kept, None, environ, given=build.secrets)
+    secrets = Secrets(kept.path, part, environ, given=build.secrets)
     config = build_config(build.tree, file.resolve().parent, secrets, build.problems)
     given = {key: secret for key, (_, secret) in build.secrets.items()}
     rows = tuple(_row(key, written) for key, written in build.written.items())
     tree = build.tree
-    return Loaded(config, file, secrets, tuple(build.notes), rows, tree.data, tree.provenance, given)
+    return Loaded(config, file, secrets, tuple(build.notes), rows, tree.data, tree.provenance, given, shown(name))
 
 
 def hub_name(name: Name) -> str:
@@ -179,12 +183,6 @@ def _override(found: dict[str, list[Written]], given: Mapping[str, Written]) -> 
             found.pop(key, None)
         else:
             found.setdefault(key, []).append(written)
-
-
-def _elsewhere(kept: Path, environ: Mapping[str, str]) -> frozenset[str]:
-    """The names of secrets that the environment or hubfleet's own file has."""
-    stored = read_document(kept, secret=True).data
-    return frozenset(name for name in NAMES if environ.get(variable_of(name)) or stored.get(name))
 
 
 def _row(key: str, written: Written) -> Property:

@@ -14,6 +14,8 @@ TAS_URL = "https://tas.tacc.utexas.edu/api/v1"
 """TACC's own accounting service."""
 SETTINGS = "hubfleet"
 """The property that holds settings of hubfleet's own."""
+CLIENT = ("jupyterhub_oauth_client_id", "jupyterhub_oauth_client_secret")
+"""What a tenant gives a hub that it is to know. `hubfleet oauth register` gets both."""
 HUB_IMAGE = "taccsciapps/jupyterhub"
 """The hub of the original, with what ours does in other ways; its Python is too old for any other use."""
 PEM = "-----BEGIN "
@@ -135,11 +137,16 @@ PROPERTIES: dict[str, Property] = {
         "domain name", "The name people come to, without `https://`.", "`domain`", _text, "hub.example.edu", True
     ),
     "jupyterhub_oauth_client_id": Property(
-        "text", "The id of the hub's OAuth client.", "`login.tapis.client_id`", _text, "4f1c0a9e7b", True
+        "text",
+        "The id of the hub's OAuth client; `hubfleet oauth register` can get it.",
+        "`login.tapis.client_id`",
+        _text,
+        "4f1c0a9e7b",
+        True,
     ),
     "jupyterhub_oauth_client_secret": Property(
         "secret",
-        "The secret of that client.",
+        "The secret of that client; got with the id.",
         "the secret `client_secret`",
         _secret,
         "...",

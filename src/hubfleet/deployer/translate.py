@@ -16,7 +16,7 @@ from hubfleet.config.paths import HOME, Mount, parse_mount
 from hubfleet.config.providers import TENANTS
 from hubfleet.deployer.build import Build
 from hubfleet.deployer.hosts import HOSTS, Host, machine
-from hubfleet.deployer.properties import HUB_IMAGE, PROPERTIES, SETTINGS, TAS_URL
+from hubfleet.deployer.properties import CLIENT, HUB_IMAGE, PROPERTIES, SETTINGS, TAS_URL
 from hubfleet.deployer.stanzas import Written
 
 MOUNTS = "volume_mounts"
@@ -26,9 +26,6 @@ _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 def translate(build: Build, hosts: Sequence[Host]) -> None:
     """Put all that there is into the build."""
-    for key, known in PROPERTIES.items():
-        if known.required:
-            build.require(key)
     _machines(build, hosts)
     if build.get("jupyterhub_host"):
         build.put("domain", build.get("jupyterhub_host"), "jupyterhub_host")
@@ -40,6 +37,18 @@ def translate(build: Build, hosts: Sequence[Host]) -> None:
     _mounts(build, _tenant(build))
     _owner(build)
     build.overlay(SETTINGS)
+    _required(build)
+
+
+def _required(build: Build) -> None:
+    """Say what is missing. A client can be had by a service account, which makes it once the rest is there."""
+    account = dig(build.tree.data, ("login", "tapis", "account"))
+    for key, known in PROPERTIES.items():
+        if known.required and not (account and key in CLIENT):
+            build.require(key)
+    if account and not all(build.has(key) for key in CLIENT):
+        file = build.files.configs.file.name
+        build.notes.append(f"{file}: the hub is no client of its tenant yet: `hubfleet oauth register` makes it one.")
 
 
 def _machines(build: Build, hosts: Sequence[Host]) -> None:

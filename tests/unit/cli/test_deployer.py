@@ -125,10 +125,20 @@ def test_every_other_command_takes_the_files_too(tmp_path: Path) -> None:
     assert "no hub `prod` here" in told(run(tmp_path, "-c", ".", "-H", "prod", "plan"), 2)
 
 
-def test_a_client_is_not_registered_into_the_files(tmp_path: Path) -> None:
+def test_a_client_is_registered_by_an_account_that_has_to_be_named(tmp_path: Path) -> None:
     trio(tmp_path)
-    message = "ops.configs: a file of Deployer is not changed by hubfleet. Try: the hubfleet.yaml that `import`"
+    message = "login.tapis.account: who registers it is not written. Try: hubfleet: {login: {tapis: {account: ...}}}\n"
     assert message in told(run(tmp_path, "-c", "ops.configs", "oauth", "register"), 2)
+
+
+def test_a_hub_that_is_to_be_registered_needs_no_client(tmp_path: Path) -> None:
+    configs = SMALL_CONFIGS.replace("    jupyterhub_oauth_client_id: abc\n", "")
+    trio(tmp_path, f"hubfleet: {{login: {{tapis: {{account: hub-service}}}}}}\n{configs}", passwords="")
+    note = "note: ops.configs: the hub is no client of its tenant yet: `hubfleet oauth register` makes it one."
+    assert note in told(run(tmp_path, "import", "."), 0)
+    tapis = load(tmp_path / "hubfleet.yaml", environ={}).login.tapis
+    assert tapis
+    assert (tapis.account, tapis.client_id) == ("hub-service", None)
 
 
 def test_import_of_one_hub(tmp_path: Path) -> None:
