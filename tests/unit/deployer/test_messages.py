@@ -149,6 +149,14 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         (configs(jupyteruser_uid="500"),),
         "ops.configs:4: jupyteruser_uid: `500` is below 1000, where machines have accounts of their own. Try: 458981",
     ),
+    "a low group id": (
+        (configs(jupyteruser_uid="458981", jupyteruser_gid="100"),),
+        "ops.configs:5: jupyteruser_gid: `100` is below 1000, where machines have accounts of their own. Try: 458981",
+    ),
+    "a merge key": (
+        (f"base: &base\n    tenant: designsafe\n{SMALL_CONFIGS}    <<: *base\n",),
+        "ops.configs:6: `<<` is not used here. Try: groups (for people) or defaults (for hubs)",
+    ),
     "root": (
         (configs(jupyteruser_uid="0"),),
         "ops.configs:4: jupyteruser_uid: `0` is below 1000, where machines have accounts of their own. Try: 458981",
