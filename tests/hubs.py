@@ -1,4 +1,4 @@
-"""Hubs of their own for the groups that need them: made here, removed here."""
+"""Hubs of their own for the groups that need them, and windows on them: made here, removed here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from harness import RunningHub
+from playwright.sync_api import Browser, expect, sync_playwright
+from windows import CHROMIUM, FLAGS, Window
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,27 @@ def new_hub(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     yield make
     for hub in made:
         hub.remove()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=30_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
+    """Opens windows; none of the hub's pages may leave an error in the console."""
+    windows: list[Window] = []
+
+    def new(hub: RunningHub) -> Window:
+        windows.append(Window(browser, hub))
+        return windows[-1]
+
+    yield new
+    for one in windows:
+        one.context.close()
+    assert [fault for one in windows for fault in one.faults] == []

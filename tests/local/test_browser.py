@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,38 +14,14 @@ import psutil
 import pytest
 import requests
 from harness import PASSWORD, WAITS, Person, RunningHub, await_that
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from windows import CHROMIUM, FLAGS, SLOW_MS, Window, run_cell
+from playwright.sync_api import Page, expect
+from windows import SLOW_MS, Window, run_cell
 
 import needs
 from hubfleet.hub.line import COOKIE
 from hubfleet.launcher.queue import capacity
 
 pytestmark = [needs.command("chromium")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def window(browser: Browser) -> Iterator[Callable[[RunningHub], Window]]:
-    """Opens windows; none of the hub's pages may leave an error in the console."""
-    windows: list[Window] = []
-
-    def new(hub: RunningHub) -> Window:
-        windows.append(Window(browser, hub))
-        return windows[-1]
-
-    yield new
-    for one in windows:
-        one.context.close()
-    assert [fault for one in windows for fault in one.faults] == []
 
 
 def labelled(page: Page) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 from harness import PASSWORD, CommandLines, Person, RunningHub, await_that, free_port
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from command import hear_ctrl_c
 from hubfleet.loadtest.assets import chunks, page_assets
@@ -121,14 +121,6 @@ def test_no_secret_is_shown_or_written(class_hub: RunningHub, played: dict[str, 
     assert "loadtest-0001" in logs
     assert token not in logs
     assert not re.findall(r"token[ =:]+[0-9a-f]{32}", logs)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def test_the_page_opens_in_a_browser_and_asks_nobody(browser: Browser, played: dict[str, Any]) -> None:

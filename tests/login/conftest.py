@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from harness import RunningHub
 from places import RULES, Place
-from playwright.sync_api import Browser, expect, sync_playwright
 from visitors import callback
-from windows import CHROMIUM, FLAGS, Window
+from windows import Window
 
 from providers import OpenId, running
 
@@ -47,19 +46,7 @@ def place(running_place: Place, hub_logs: list[Path]) -> Iterator[Place]:
         running_place.hub.up()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def mine(browser: Browser, place: Place) -> Iterator[Window]:
-    """A window; none of the hub's pages may leave an error in the console."""
-    window = Window(browser, place.hub)
-    yield window
-    window.context.close()
-    assert window.faults == []
+def mine(window: Callable[[RunningHub], Window], place: Place) -> Window:
+    """A window on the hub."""
+    return window(place.hub)
