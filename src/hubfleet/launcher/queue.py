@@ -15,6 +15,8 @@ from hubfleet.launcher.base import Progress
 AT_ONCE_PER_CORE = 2
 """A start waits for disk and hub part of its time, so two keep a processor busy; more would only slow each other."""
 TELL_EVERY_S = 1.0
+TOLD_PER_S = 30
+"""Whoever is far back is told less often than that, or the telling would hold up the queue: it goes by the hub."""
 _RECENT = 20
 
 
@@ -65,7 +67,7 @@ class StartQueue:
                 if place != told:
                     report(self._words(place))
                     told = place
-                await asyncio.wait([turn], timeout=TELL_EVERY_S)
+                await asyncio.wait([turn], timeout=tell_again_s(place))
         except asyncio.CancelledError:
             if turn.done():
                 self._pass_on()
@@ -91,3 +93,8 @@ class StartQueue:
             return text
         seconds = statistics.mean(self._took) * (1 + (place - 1) // self._at_once)
         return f"{text}, about {max(1, round(seconds))} s to go"
+
+
+def tell_again_s(place: int) -> float:
+    """After how many seconds somebody is told the place again, if it has changed. ``place``: counted from 1."""
+    return max(TELL_EVERY_S, place / TOLD_PER_S)

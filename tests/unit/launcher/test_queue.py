@@ -98,6 +98,13 @@ async def test_who_waits_is_told_the_place_and_the_time(monkeypatch: pytest.Monk
     await asyncio.gather(*people.tasks)
 
 
+def test_a_long_queue_is_not_held_up_by_being_told() -> None:
+    assert {queue.tell_again_s(place) for place in range(1, queue.TOLD_PER_S + 1)} == {queue.TELL_EVERY_S}
+    assert queue.tell_again_s(300) == 300 / queue.TOLD_PER_S
+    told_each_second = sum(1 / queue.tell_again_s(place) for place in range(1, 221))
+    assert told_each_second < 0.45 * 220
+
+
 async def test_one_who_gives_up_holds_nobody_back() -> None:
     people = Class(1, 3)
     await people.settle()
