@@ -77,6 +77,7 @@ ALLOWED: dict[str, tuple[str, Difference]] = {
     ),
     r"/application/notebook_schemas": ("they are made beforehand", _more),
     r"/application/known/.*": ("it is found out beforehand", lambda fast, plain: fast > plain),
+    r"/process/mounts": ("an account that was made meanwhile takes them away", _no_accounts),
     # how a server says that it is up, and reaches its starter of kernels
     r"/process/environ": ("numbers of descriptors", _only_ready),
     r"/process/os_environ/HUBFLEET_READY": ("the number of a descriptor", lambda fast, plain: fast == "3"),
