@@ -15,10 +15,11 @@ LIMIT_S = 20
 
 
 class Server:
-    """An sshd. ``options`` are what an operator's own configuration would say to ssh."""
+    """An sshd; ``more``: lines for its configuration. ``options`` are what an operator's own would say to ssh."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *more: str) -> None:
         self.base = base
+        self.more = more
         self.port = 0
         for name in ("host", "other_host", "user", "stranger"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / name], check=True)
@@ -36,7 +37,7 @@ class Server:
         (self.base / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.base}/{key}\nPidFile none\n"
             f"AuthorizedKeysFile {self.base}/authorized_keys\nPasswordAuthentication no\nStrictModes no\n"
-            "PermitRootLogin yes\nUsePAM no\nMaxStartups 100\n"
+            "PermitRootLogin yes\nUsePAM no\nMaxStartups 100\n" + "".join(f"{line}\n" for line in self.more)
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         with open(self.base / "sshd.log", "wb") as log:
