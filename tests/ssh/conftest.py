@@ -6,14 +6,20 @@ import os
 import pwd
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from loginnode import Reached, drop
 from sshd import Reach, Server
 
 from hubfleet.machines import SSHMachine
+
+if TYPE_CHECKING:
+    from hubfleet.engines.slurm.remote import Remote
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +65,32 @@ def sudoer(account: str) -> Iterator[None]:
     allowed.chmod(0o440)
     yield
     allowed.unlink()
+
+
+@pytest.fixture
+def login(account: str) -> Iterator[Server]:
+    """A login node that lets the account in with the key ``user``, and by certificates of the key ``other_host``."""
+    with tempfile.TemporaryDirectory() as directory:
+        base = Path(directory)
+        base.chmod(0o755)
+        made = Server(base, f"TrustedUserCAKeys {base}/other_host.pub", "LogLevel VERBOSE")
+        yield made
+        drop(made)
+        made.stop()
+
+
+@pytest.fixture
+async def reached(login: Server, account: str) -> AsyncIterator[Reached]:
+    """Makes connections to it: by default as the account, with the key that it knows."""
+    from hubfleet.engines.slurm.remote import SESSIONS, Access, Remote  # it needs the package
+
+    async with AsyncExitStack() as made:
+
+        def reached(sessions: int = SESSIONS, **change: Any) -> Remote:
+            host_key = " ".join((login.base / "host.pub").read_text().split()[:2])
+            access = Access("127.0.0.1", account, (host_key,), login.base / "user", login.port)
+            one = Remote(replace(access, **change), sessions)
+            made.push_async_callback(one.close)
+            return one
+
+        yield reached

@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from loginnode import Reached, drop, sessions, until
 from sshd import Server
 
 import needs
 from hubfleet.engines.slurm.away import CommandFailed, NoAnswer, NotLetIn, Unreachable, WrongHostKey
-from waiting import soon
 
 pytestmark = [
     needs.root(),
@@ -30,51 +25,6 @@ pytestmark = [
 asyncssh = pytest.importorskip("asyncssh", reason="needs the Python package asyncssh (make dev)")
 
 from hubfleet.engines.slurm import remote  # noqa: E402 - it needs the package
-from hubfleet.engines.slurm.remote import Access, Remote  # noqa: E402
-
-Reached = Callable[..., Remote]
-
-
-@pytest.fixture
-def login(account: str) -> Iterator[Server]:
-    """A login node that lets the account in with the key ``user``, and by certificates of the key ``other_host``."""
-    with tempfile.TemporaryDirectory() as directory:
-        base = Path(directory)
-        base.chmod(0o755)
-        made = Server(base, f"TrustedUserCAKeys {base}/other_host.pub", "LogLevel VERBOSE")
-        yield made
-        drop(made)
-        made.stop()
-
-
-@pytest.fixture
-async def reached(login: Server, account: str) -> AsyncIterator[Reached]:
-    """Makes connections to it: by default as the account, with the key that it knows."""
-    async with AsyncExitStack() as made:
-
-        def reached(sessions: int = remote.SESSIONS, **change: Any) -> Remote:
-            host_key = " ".join((login.base / "host.pub").read_text().split()[:2])
-            access = Access("127.0.0.1", account, (host_key,), login.base / "user", login.port)
-            one = Remote(replace(access, **change), sessions)
-            made.push_async_callback(one.close)
-            return one
-
-        yield reached
-
-
-def sessions(login: Server) -> list[psutil.Process]:
-    """The processes of its connections."""
-    assert login.process is not None
-    return psutil.Process(login.process.pid).children(recursive=True)
-
-
-def drop(login: Server) -> None:
-    """End all connections, as a login node that is rebooted."""
-    if login.process is not None:
-        for process in sessions(login):
-            with suppress(psutil.NoSuchProcess):  # one ends the other
-                process.kill()
-        soon(lambda: not sessions(login))
 
 
 def accepted(login: Server) -> int:
@@ -254,8 +204,3 @@ async def test_what_is_said_without_end_is_not_kept(reached: Reached, monkeypatc
 async def test_a_name_that_is_none(reached: Reached) -> None:
     with pytest.raises(Unreachable, match=r"^the login node login.invalid cannot be reached: there is no such name$"):
         await reached(address="login.invalid").run(["true"])
-
-
-async def until(look: Callable[[], bool], limit: float = 20.0) -> None:
-    """As `soon`, while the loop goes on."""
-    await asyncio.to_thread(soon, look, limit)

@@ -209,7 +209,7 @@ def forgotten(errors: str) -> bool:
 
 def shown(output: str, job: int, name: str) -> Job | None:
     """The job of an answer to `scontrol`; None when there is nothing of it in the answer."""
-    begin = re.compile(rf"\bJobId={job} JobName={re.escape(name)} UserId=([^\s(]+)\(\d+\) ")
+    begin = re.compile(rf"JobId={job} JobName={re.escape(name)} UserId=([^\s(]+)\(\d+\) ")
     found = begin.search(output)
     if not found:
         return None

@@ -191,6 +191,44 @@ def clock(moment: float) -> str:
     return time.strftime("%H:%M", time.localtime(moment))
 
 
+_REFUSALS = (
+    ("invalid partition", "there is no such partition"),
+    ("node configuration is not available", "no node there has as much as it asks for"),
+    ("Memory specification can not be satisfied", "no node there has as much memory as it asks for"),
+    ("CPU count per node can not be satisfied", "no node there has as many processors as it asks for"),
+    ("Invalid generic resource", "there are no GPUs of this kind"),
+    ("time limit is invalid", _TOO_LONG),
+    ("Invalid account", "the project is not known there, or the account may not use it for this"),
+    ("Invalid qos", "there is no such class of service (QOS), or the account may not use it"),
+    ("reservation is invalid", "there is no such reservation, or the account may not use it"),
+    ("group not permitted", "the account may not use this partition"),
+    ("violates accounting/QOS policy", "the account or its project has reached a limit (number, size or time of jobs)"),
+    ("limit reached", "the account has as many jobs as it may have"),
+    ("partition is down", "its partition is closed at the moment"),
+    ("Access/permission denied", "the account may not do that"),
+    ("Invalid user id", "the account is not known there"),
+)
+_PASSING = (
+    *("Unable to contact slurm controller", "Socket timed out", "temporarily unable", "Zero Bytes were transmitted"),
+    *("in standby mode", "onnection failure", "onnection refused", "onnection timed out", "Munge", "MUNGE"),
+    *("Resource temporarily unavailable", "Transport endpoint is not connected"),
+)
+
+
+def refused(said: str) -> str:
+    """Why Slurm did not take a job, from what `sbatch` said."""
+    for sign, meaning in _REFUSALS:
+        if sign.lower() in said.lower():
+            return f"the cluster does not take it: {meaning}"
+    last = (said.strip().splitlines() or ["it does not say why"])[-1]
+    return f"the cluster does not take it: {_quoted(last.removeprefix('sbatch: ').removeprefix('error: '))}"
+
+
+def passing(said: str) -> bool:
+    """Whether a command of Slurm's failed for something that passes, so that it has to be asked again."""
+    return any(sign in said for sign in _PASSING)
+
+
 def _quoted(text: str) -> str:
     """A word of Slurm's that is not known here. It is shown as it is, but for what is no letter of a line."""
     return "".join(char for char in text if char.isprintable())[:200] or "nothing"

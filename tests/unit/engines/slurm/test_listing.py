@@ -144,7 +144,7 @@ SHOWN = (
 
 
 def test_how_a_job_ended_by_what_is_shown_of_it() -> None:
-    job = listing.shown(f"a banner, {SHOWN}\n", 7, NAME)
+    job = listing.shown(f"a banner{SHOWN}\n", 7, NAME)
     assert job is not None
     assert (job.state, job.reason, job.signal, job.node, job.user) == ("TIMEOUT", "TimeLimit", 15, "c1", "ada")
     assert job.ends == NOON + 80
