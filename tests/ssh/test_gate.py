@@ -409,20 +409,50 @@ def test_keys_that_others_could_write_to_do_not_count(hub: Hub) -> None:
         assert "Permission denied (publickey)" in hub.said("-W", hub.api.place, "")
 
 
-def test_the_other_direction_opens_servers_and_nothing_else(hub: Hub, account: str) -> None:
-    """A usual sshd, as on a login node: the line alone has to do."""
-    server = Place("127.0.0.1", hub.server.port)
+@contextmanager
+def usual_sshd(hub: Hub, line: str) -> Iterator[None]:
+    """As a login node's, where the line alone has to do."""
     sshd = {"Port": str(hub.port), "ListenAddress": "127.0.0.1", "HostKey": str(hub.base / "host"), "UsePAM": "no"}
     sshd |= {"AuthorizedKeysFile": str(hub.base / "keys"), "PidFile": "none", "GatewayPorts": "clientspecified"}
     (hub.base / "config").write_text("".join(f"{keyword} {value}\n" for keyword, value in sshd.items()))
-    (hub.base / "keys").write_text(gate.forward_line(hub.key.public, [server], "demo") + "\n")
+    (hub.base / "keys").write_text(f"{line}\n")
     (hub.base / "keys").chmod(0o644)
     with subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", hub.base / "config"]) as process:
         try:
             soon(lambda: answers("127.0.0.1", hub.port))
-            assert WORD in hub.said("-W", hub.server.place, "")
-            for attempt in (a_command, a_shell, files_by_sftp, a_terminal, the_agent, another_port, every_address):
-                assert not succeeds(attempt, hub), attempt.__name__
-            assert not somebodys_port(hub)
+            yield
         finally:
             process.terminate()
+
+
+FORWARD: list[tuple[Callable[[Hub], bool], tuple[str, ...]]] = [
+    (a_command, ("command",)),
+    (a_shell, ("command",)),
+    (a_terminal, ("command", "restrict")),
+    (the_agent, ("command", "restrict")),
+    (another_port, ("permitlisten",)),
+    (every_address, ("permitlisten",)),
+    (somebodys_port, ("permitopen",)),
+    (somebodys_socket, ("permitopen",)),
+]
+
+
+@pytest.mark.parametrize(("attempt", "controls"), FORWARD, ids=[one[0].__name__ for one in FORWARD])
+def test_the_other_direction_opens_servers_and_nothing_else(
+    hub: Hub, attempt: Callable[[Hub], bool], controls: tuple[str, ...]
+) -> None:
+    line = gate.forward_line(hub.key.public, [Place("127.0.0.1", hub.server.port)], "demo")
+
+    def without(*gone: str) -> str:
+        options, _, rest = line.partition(" ")
+        kept = [one for one in options.split(",") if one.partition("=")[0] not in gone]
+        return f"{','.join(kept)} {rest}"
+
+    with usual_sshd(hub, line):
+        assert WORD in hub.said("-W", hub.server.place, "")
+        assert not succeeds(attempt, hub)
+    for control in controls:
+        with usual_sshd(hub, without(*(one for one in controls if one != control))):
+            assert not succeeds(attempt, hub), f"{control} alone stands against it"
+    with usual_sshd(hub, without(*controls)):
+        assert succeeds(attempt, hub), "without any control it goes, so the attempt is one"
