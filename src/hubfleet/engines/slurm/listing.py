@@ -25,7 +25,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _LENGTH = re.compile(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)")
 _CANCELLED = re.compile(r"CANCELLED by (\d+)")
 _CODES = re.compile(r"(\d+):(\d+)")
-_SHOWN = re.compile(r"(?:^|\s)(JobState|Reason|ExitCode|BatchHost|StartTime|EndTime|SubmitTime|Partition)=(\S*)")
+_SHOWN = re.compile(
+    r"(?:^|\s)(JobState|Reason|ExitCode|TimeLimit|BatchHost|StartTime|EndTime|SubmitTime|Partition)=(\S*)"
+)
 
 
 class Phase(Enum):
@@ -230,6 +232,7 @@ def shown(output: str, job: int, name: str) -> Job | None:
         submitted=moment(told.get("SubmitTime", "")),
         begins=moment(told.get("StartTime", "")),
         ends=moment(told.get("EndTime", "")),
+        limit=seconds(told.get("TimeLimit", "")),
         code=code,
         signal=signal,
     )

@@ -153,6 +153,8 @@ def _failed(job: Job, where: str) -> str:
         name = signal.Signals(job.signal).name if known else str(job.signal)
         more = ", as the cluster does with one that needs more memory than it had asked for"
         return f"it was ended by signal {name}{more if name == 'SIGKILL' else ''}{where}"
+    if job.state == "FAILED" and _name(job.reason) in _NEVER:
+        return _REASONS[_name(job.reason)]
     if job.code:
         return f"it ended with code {job.code}{where}"
     if job.state == "FAILED":

@@ -147,7 +147,7 @@ def test_how_a_job_ended_by_what_is_shown_of_it() -> None:
     job = listing.shown(f"a banner{SHOWN}\n", 7, NAME)
     assert job is not None
     assert (job.state, job.reason, job.signal, job.node, job.user) == ("TIMEOUT", "TimeLimit", 15, "c1", "ada")
-    assert job.ends == NOON + 80
+    assert (job.ends, job.limit) == (NOON + 80, 60)
     assert listing.shown(SHOWN, 8, NAME) is None
     assert listing.shown(SHOWN, 7, "another") is None
     assert listing.shown("", 7, NAME) is None

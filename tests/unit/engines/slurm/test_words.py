@@ -88,6 +88,7 @@ def test_when_it_may_begin() -> None:
             Job(7, "n", "ada", "FAILED", code=0, signal=9),
             "it was ended by signal SIGKILL, as the cluster does with one that needs more memory than it had asked for",
         ),
+        (Job(7, "n", "ada", "FAILED", reason="BadConstraints"), "no node of the cluster has what it asks for"),
         (Job(7, "n", "ada", "FAILED", signal=200), "it was ended by signal 200"),
         (Job(7, "n", "ada", "NEW_WORD"), "the cluster says NEW_WORD"),
     ],
