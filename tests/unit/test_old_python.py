@@ -21,6 +21,7 @@ VERMIN = Path(sysconfig.get_path("scripts")) / "vermin"
 OLDEST = ".".join(map(str, OLDEST_PYTHON))
 # What says "new" of what is not: a module of ours has the name of something that was in Python 2 only.
 OURS = ("file",)
+WITH_A_JOB = ("engines/slurm/placing", "singleuser/job")
 
 
 class _Evaluated(ast.NodeTransformer):
@@ -80,6 +81,12 @@ def test_nothing_that_is_sent_needs_a_newer_one(tmp_path: Path) -> None:
     assert complaints(tmp_path, sources) == []
 
 
+def test_nothing_that_is_sent_with_a_job_needs_a_newer_one(tmp_path: Path) -> None:
+    """A cluster's login node has what its administrators have installed."""
+    sources = {f"{name}.py": (REPOSITORY / "src" / "hubfleet" / f"{name}.py").read_text() for name in WITH_A_JOB}
+    assert complaints(tmp_path, sources) == []
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -104,7 +111,7 @@ def test_what_is_newer_is_found(tmp_path: Path, line: str) -> None:
     assert complaints(tmp_path / "bad", {"bad.py": f"{good}{line}\n"}) != []
 
 
-@pytest.mark.parametrize("name", [*parcel.SINGLE, "agent/serve", "resources/base"])
+@pytest.mark.parametrize("name", [*parcel.SINGLE, *WITH_A_JOB, "agent/serve", "resources/base"])
 def test_the_style_is_checked_for_that_python_too(name: str) -> None:
     """Or else one of its rules asks for what is newer."""
     ruff = Path(sysconfig.get_path("scripts")) / "ruff"
