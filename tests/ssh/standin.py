@@ -41,7 +41,8 @@ script = sys.stdin.read()
 asked = [line[8:] for line in script.splitlines() if line.startswith("#SBATCH ")]
 number = len(os.listdir(f"{here}/jobs")) + 1
 job = dict(id=number, name=option("job-name", asked), tag=option("comment", asked), state="PENDING", reason="Resources",
-           user=os.environ["USER"], script=script, directory=os.getcwd(), environment=dict(os.environ))
+           user=os.environ["USER"], script=script, directory=os.getcwd(), umask=os.umask(0o22),
+           environment=dict(os.environ))
 open(f"{here}/jobs/{number}", "w").write(json.dumps(job))
 after()
 try:

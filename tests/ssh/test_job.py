@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -186,14 +187,25 @@ class Hub:
 
     def stop(self) -> None:
         for one in self.jobs:
-            for process in (
-                [psutil.Process(one.pid), *psutil.Process(one.pid).children(True)] if one.poll() is None else []
-            ):
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+            if one.poll() is None:
+                for process in [psutil.Process(one.pid), *psutil.Process(one.pid).children(recursive=True)]:
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
             one.wait()
+        for path in Path("/dev/shm").glob("hubfleet-*"):  # of those that were killed
+            if path.stat().st_uid == self.ids[0]:
+                shutil.rmtree(path)
         self.close()
         self.api.close()
+
+
+def arguments() -> str:
+    """Of all that runs."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended
+            found += process.cmdline()
+    return "\n".join(found)
 
 
 def free() -> int:
@@ -226,8 +238,7 @@ def test_the_server_is_reached_and_its_secrets_are_nobody_elses(hub: Hub) -> Non
     assert (private.stat().st_mode & 0o7777, private.stat().st_uid) == (0o700, hub.ids[0])
     for name in ("key", "known_hosts", "api.sock"):
         assert (private / name).stat().st_mode & 0o77 == 0, name
-    everything = [running.args, *(process.cmdline() for process in psutil.process_iter())]
-    assert CANARY not in str(everything)
+    assert CANARY not in arguments()
     assert "PRIVATE KEY" not in str(told["environment"])
     soon(lambda: "the way to the hub is there" in hub.output)
     assert CANARY not in hub.output
@@ -293,7 +304,8 @@ def test_a_port_that_an_old_connection_still_has_is_waited_for(hub: Hub) -> None
 
 
 def test_without_a_way_it_says_why_and_ends(hub: Hub) -> None:
-    running = hub.start(way={"patience": 0.5})
+    hub.write("stubborn", "")
+    running = hub.start(way={"patience": 0.5}, grace=0.5)
     pid = hub.told()["pid"]
     assert running.wait(20) == job.NO_WAY
     last = hub.output.splitlines()[-1]

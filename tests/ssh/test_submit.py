@@ -106,6 +106,7 @@ async def test_a_job_begins_beside_files_that_only_its_owner_can_read(
     assert (folder / f"{JOB.tag}.py").read_text() == FILES["py"]
     (job,) = cluster.jobs()
     assert (job["name"], job["tag"], job["directory"]) == (NAME, JOB.tag, str(folder))
+    assert job["umask"] == 0o077, "so that its output is the account's alone too"
     assert cluster.calls("sbatch") == [["--parsable"]]
 
 

@@ -61,7 +61,7 @@ def taken(path: str) -> dict[str, Any]:
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(file, encoding="utf-8") as opened:
         found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
             raise PermissionError(1, "is not this account's alone", path)
         os.unlink(path)
         wanted: dict[str, Any] = json.loads(opened.read())
@@ -108,7 +108,7 @@ def environment(wanted: Mapping[str, Any], private: Path, ends: float | None) ->
 
 def end_of_time(wanted: Mapping[str, Any]) -> float | None:
     """When Slurm will end the job, in seconds since 1970; None when there is no limit."""
-    told = os.environ.get("SLURM_JOB_END_TIME", "")  # since version 22.05
+    told = os.environ.get("SLURM_JOB_END_TIME", "")  # of newer versions
     if told.isdigit():
         return float(told)
     return time.time() + wanted["limit"] if wanted.get("limit") else None
