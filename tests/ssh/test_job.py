@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -468,6 +469,21 @@ def test_the_other_direction_listens_on_the_node_and_says_where(hub: Hub) -> Non
     assert hub.ask(port=found["port"]) == "hello ada"
     url = hub.told()["environment"]["JUPYTERHUB_SERVICE_URL"]
     assert url == f"http://127.0.0.1:{found['port']}/user/ada/"
+
+
+def test_a_job_that_is_cancelled_before_its_server_is_there_leaves_nothing(hub: Hub) -> None:
+    code = (
+        "import os, signal, sys; from hubfleet.singleuser import job\n"
+        "def run(wanted, file, private):\n"
+        "    print(private, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "job.run = run; sys.argv[1:] = [sys.argv[1]]; job.main()\n"
+    )
+    file = hub.file()
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stdout.startswith("/dev/shm/hubfleet-")
+    assert not Path(done.stdout.strip()).exists()
 
 
 def test_it_needs_nothing_but_python() -> None:

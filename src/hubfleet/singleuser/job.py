@@ -57,11 +57,10 @@ def say(words: str) -> None:
 
 
 def taken(path: str) -> dict[str, Any]:
-    """What FILE says; it is gone then. Raises OSError for one that others could read, or that is no file of ours."""
+    """What FILE says; it is gone then. Raises OSError for one that others could read, ValueError for no such text."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(file, encoding="utf-8") as opened:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
+        if stat.S_IMODE(os.fstat(file).st_mode) & 0o077:
             raise PermissionError(1, "is not this account's alone", path)
         os.unlink(path)
         wanted: dict[str, Any] = json.loads(opened.read())
