@@ -250,8 +250,16 @@ def test_the_server_is_reached_and_its_secrets_are_nobody_elses(hub: Hub) -> Non
 
 def test_what_the_server_has_in_its_environment(hub: Hub, account: str) -> None:
     hub.open()
-    hub.start(environment={"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0", "JUPYTERHUB_API_TOKEN": "another"})
+    hub.start(
+        environment={
+            "SLURM_JOB_ID": "7",
+            "SLURMD_NODENAME": "c1",
+            "CUDA_VISIBLE_DEVICES": "0",
+            "JUPYTERHUB_API_TOKEN": "another",
+        }
+    )
     found = hub.told()["environment"]
+    assert hub.output.startswith("hubfleet: job 7 begins on c1\n")
     assert (found["SLURM_JOB_ID"], found["CUDA_VISIBLE_DEVICES"]) == ("7", "0")
     assert found["JUPYTERHUB_API_TOKEN"] == CANARY
     assert (found["USER"], found["HOME"]) == (account, pwd.getpwnam(account).pw_dir)
@@ -482,8 +490,9 @@ def test_a_job_that_is_cancelled_before_its_server_is_there_leaves_nothing(hub: 
     file = hub.file()
     done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
     assert done.returncode == 128 + signal.SIGTERM
-    assert done.stdout.startswith("/dev/shm/hubfleet-")
-    assert not Path(done.stdout.strip()).exists()
+    private = done.stdout.splitlines()[-1]
+    assert private.startswith("/dev/shm/hubfleet-")
+    assert not Path(private).exists()
 
 
 def test_it_needs_nothing_but_python() -> None:

@@ -357,6 +357,8 @@ def main() -> int:
         say(f"the server was not started: {error}")
         return UNUSABLE
     try:
+        # The output goes on from one job of a server to the next.
+        say(f"job {os.environ.get('SLURM_JOB_ID', '')} begins on {os.environ.get('SLURMD_NODENAME', '')}")
         os.umask(wanted.get("umask", 0o022))
         return asyncio.run(run(wanted, file, private))
     except OSError as error:
