@@ -116,7 +116,13 @@ def others_memory(guest: Guest, segment: int) -> str:
 def others_processes(guest: Guest, segment: int) -> str:
     return """
 import glob
-others = {os.stat(path).st_uid for path in glob.glob("/proc/[0-9]*")} - {os.getuid()}
+others = set()
+for path in glob.glob("/proc/[0-9]*"):
+    try:
+        others.add(os.stat(path).st_uid)
+    except FileNotFoundError:
+        continue  # it has ended meanwhile
+others -= {os.getuid()}
 print("OPEN" if others else "blocked: none", others)
 """
 

@@ -48,9 +48,9 @@ class Site:
         return user_image(Config.model_validate({**config, "login": {"password": "file"}}), site("closed"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """No name of it is in any DNS: only its proxy knows where the index is."""
+    """No name of it is in any DNS: only its proxy knows where the index is. Nobody knows it from before."""
     folder = tmp_path_factory.mktemp("site")
     authority = make_pair("authority", authority=True)
     (folder / "site-ca.crt").write_bytes(authority.pem)
@@ -89,7 +89,6 @@ def test_the_image_of_users_is_built_by_way_of_them_alone(engine: dockerd.Docker
 def test_without_one_of_them_nothing_is_built_and_it_is_said_why(
     closed: Site, setting: str, asked: set[str], words: str
 ) -> None:
-    closed.proxy.noted.clear()
     image = closed.image(**{setting: None})
     with pytest.raises(ApplyError) as caught:
         converge(image)
